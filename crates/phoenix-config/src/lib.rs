@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The configuration of Phoenix: the only reader of the environment and of configuration files.
+//!
+//! Owns: finding and reading `phoenix.toml`, the environment, command-line overrides and files that hold a
+//! secret; turning them into a [`Config`] of validated types; explaining what is wrong; and the generated
+//! references. Every setting is defined once, in `settings.rs`.
+//!
+//! Does not own: what the settings mean. It opens no socket, connects to nothing, and knows no other crate.
+
+mod checks;
+mod docs;
+mod effective;
+mod environment;
+mod error;
+mod file;
+mod kinds;
+mod loader;
+mod secret_file;
+mod setting;
+mod settings;
+mod sources;
+mod suggest;
+mod values;
+
+pub use docs::{example_toml, json_schema, reference_markdown};
+pub use effective::{Effective, EffectiveSetting};
+pub use error::{ConfigError, ConfigErrors, Source};
+pub use loader::{Loaded, load};
+pub use setting::Literal;
+pub use settings::{
+    Accounts, Cache, Config, Data, Database, Log, Password, Redis, Secrets, Server, Session, Stack,
+};
+pub use sources::{FileSource, Sources};
+pub use values::{
+    ByteSize, DatabaseUrl, EmailAddress, Environment, LogFormat, Origin, ProjectId, RedisUrl, Registration,
+    Scheme, Secret, WorkerCount,
+};

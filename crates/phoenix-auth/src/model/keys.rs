@@ -1,0 +1,106 @@
+//! The keys that protect tokens at rest, all derived from one secret.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// Keys derived from the instance's secret, one per purpose (HMAC-SHA-256 as the derivation, RFC 2104).
+///
+/// Cloning is cheap next to its use: each key is a prepared HMAC state.
+#[derive(Clone)]
+pub struct KeyRing {
+    token_hash: HmacSha256,
+    successor: HmacSha256,
+    cache_seal: HmacSha256,
+    fingerprint: [u8; 32],
+}
+
+impl KeyRing {
+    /// Derives every key from `secret`, which should hold at least 256 bits of randomness.
+    #[must_use]
+    pub fn derive(secret: &[u8]) -> Self {
+        let root = keyed(secret);
+        let derive = |purpose: &[u8]| mac(&root, &[purpose]);
+        Self {
+            token_hash: keyed(&derive(b"phoenix token hash v1")),
+            successor: keyed(&derive(b"phoenix token successor v1")),
+            cache_seal: keyed(&derive(b"phoenix cache seal v1")),
+            fingerprint: derive(b"phoenix key fingerprint v1"),
+        }
+    }
+
+    /// What a store keeps to notice that a node runs with another secret. Reveals nothing of it.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
+    }
+
+    pub(super) fn hash_token(&self, token: &str) -> [u8; 32] {
+        mac(&self.token_hash, &[token.as_bytes()])
+    }
+
+    pub(super) fn successor_of(&self, token: &str) -> [u8; 32] {
+        mac(&self.successor, &[token.as_bytes()])
+    }
+
+    /// Seals a value kept under `key` in a shared cache, so that who can write there cannot forge a session
+    /// nor move one under another key.
+    #[must_use]
+    pub fn seal(&self, key: &[u8], value: &[u8]) -> [u8; 32] {
+        mac(&self.cache_seal, &[key, value])
+    }
+
+    /// Whether `seal` was made by [`KeyRing::seal`] over the same key and value. Constant time.
+    #[must_use]
+    pub fn seal_is_valid(&self, key: &[u8], value: &[u8], seal: &[u8]) -> bool {
+        let mut state = self.cache_seal.clone();
+        state.update(key);
+        state.update(value);
+        state.verify_slice(seal).is_ok()
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyRing(..)")
+    }
+}
+
+fn keyed(key: &[u8]) -> HmacSha256 {
+    HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+fn mac(key: &HmacSha256, parts: &[&[u8]]) -> [u8; 32] {
+    let mut state = key.clone();
+    for part in parts {
+        state.update(part);
+    }
+    state.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_binds_key_and_value() {
+        let keys = KeyRing::derive(b"one secret");
+        let seal = keys.seal(b"key-one", b"value");
+        assert!(keys.seal_is_valid(b"key-one", b"value", &seal));
+        assert!(!keys.seal_is_valid(b"key-two", b"value", &seal));
+        assert!(!keys.seal_is_valid(b"key-one", b"valuE", &seal));
+        assert!(!keys.seal_is_valid(b"key-one", b"value", &seal[..31]));
+        assert!(!KeyRing::derive(b"another").seal_is_valid(b"key-one", b"value", &seal));
+    }
+
+    #[test]
+    fn each_purpose_and_each_secret_has_its_own_key() {
+        let (one, two) = (KeyRing::derive(b"one"), KeyRing::derive(b"two"));
+        assert_ne!(one.hash_token("t"), one.successor_of("t"));
+        assert_ne!(one.hash_token("t"), two.hash_token("t"));
+        assert_ne!(one.fingerprint(), two.fingerprint());
+    }
+}

@@ -1,0 +1,101 @@
+//! Rules between settings: what each setting allows alone, but not together. Reports to the loader, changes nothing.
+
+use crate::{
+    loader::Loader,
+    settings::{Accounts, Database, Password, Server, Session, Stack, StackSettings},
+    values::{ByteSize, Environment},
+};
+
+/// OWASP's smallest equivalent parameters of Argon2id, from the most memory: memory and the passes that it needs.
+/// <https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id>
+const ARGON2_MINIMA: [(ByteSize, u32); 5] = [
+    (ByteSize::from_mib(46), 1),
+    (ByteSize::from_mib(19), 2),
+    (ByteSize::from_mib(12), 3),
+    (ByteSize::from_mib(9), 4),
+    (ByteSize::from_mib(7), 5),
+];
+
+pub(crate) fn database(loader: &mut Loader<'_>, database: Option<&Database>) {
+    let Some(database) = database.filter(|_| loader.is_complete()) else { return };
+    if database.pool_min > database.pool_max {
+        let reason = format!("it is above {}", loader.describe("database.pool_max"));
+        let (min, max) = (database.pool_min, database.pool_max);
+        let remedy = format!(
+            "set database.pool_min (DB_POOL_MIN) to at most {max}, or database.pool_max (DB_POOL_MAX) to at least {min}"
+        );
+        loader.conflict("database.pool_min", reason, remedy);
+    }
+}
+
+pub(crate) fn session(loader: &mut Loader<'_>, session: Option<&Session>) {
+    let Some(session) = session.filter(|_| loader.is_complete()) else { return };
+    if session.absolute_timeout < session.idle_timeout {
+        let reason = format!("it is shorter than {}", loader.describe("session.idle_timeout"));
+        let remedy = "set session.absolute_timeout (PHOENIX_SESSION_ABSOLUTE_TIMEOUT) to at least \
+                      session.idle_timeout (PHOENIX_SESSION_IDLE_TIMEOUT)";
+        loader.conflict("session.absolute_timeout", reason, remedy.to_owned());
+    }
+    if session.last_seen_step >= session.idle_timeout {
+        let reason = format!("it is not shorter than {}", loader.describe("session.idle_timeout"));
+        let remedy = "set session.last_seen_step (PHOENIX_LAST_SEEN_STEP) to less than \
+                      session.idle_timeout (PHOENIX_SESSION_IDLE_TIMEOUT)";
+        loader.conflict("session.last_seen_step", reason, remedy.to_owned());
+    }
+}
+
+pub(crate) fn password(loader: &mut Loader<'_>, password: Option<&Password>) {
+    let Some(password) = password.filter(|_| loader.is_complete()) else { return };
+    let minimum = ARGON2_MINIMA.iter().find(|(memory, _)| password.argon2_memory >= *memory);
+    let Some((_, iterations)) = minimum.filter(|(_, iterations)| password.argon2_iterations < *iterations)
+    else {
+        return;
+    };
+    let reason = format!("it is below OWASP's minimum for {}", loader.describe("password.argon2_memory"));
+    let enough = ARGON2_MINIMA.iter().rev().find(|(_, iterations)| password.argon2_iterations >= *iterations);
+    let enough = enough.map(|(memory, _)| {
+        format!(", or password.argon2_memory (PHOENIX_ARGON2_MEMORY) to at least {memory}")
+    });
+    let remedy = format!(
+        "set password.argon2_iterations (PHOENIX_ARGON2_ITERATIONS) to at least {iterations}{}",
+        enough.unwrap_or_default()
+    );
+    loader.conflict("password.argon2_iterations", reason, remedy);
+}
+
+pub(crate) fn accounts(loader: &mut Loader<'_>, accounts: Option<&Accounts>, server: Option<&Server>) {
+    let (Some(accounts), Some(server), true) = (accounts, server, loader.is_complete()) else { return };
+    if accounts.test_user && server.environment == Environment::Production {
+        let reason = format!(
+            "a user with a known password is refused in production: {}",
+            loader.describe("server.environment")
+        );
+        let remedy = "unset accounts.test_user (ENABLE_TEST_USER), or set server.environment (PHOENIX_ENV) to \
+                      \"development\" or \"test\"";
+        loader.conflict("accounts.test_user", reason, remedy.to_owned());
+    }
+}
+
+/// All three settings, or none.
+pub(crate) fn stack(loader: &mut Loader<'_>, settings: StackSettings) -> Option<Stack> {
+    let StackSettings { project_id, secret_server_key, publishable_client_key } = settings;
+    let given = [
+        ("stack.project_id", "STACK_PROJECT_ID", project_id.is_some()),
+        ("stack.secret_server_key", "STACK_SECRET_SERVER_KEY", secret_server_key.is_some()),
+        ("stack.publishable_client_key", "STACK_PUBLISHABLE_CLIENT_KEY", publishable_client_key.is_some()),
+    ];
+    if let (Some(project_id), Some(secret_server_key), Some(publishable_client_key)) =
+        (project_id, secret_server_key, publishable_client_key)
+    {
+        return Some(Stack { project_id, secret_server_key, publishable_client_key });
+    }
+    let present: Vec<&str> = given.iter().filter(|(_, _, is_set)| *is_set).map(|(key, _, _)| *key).collect();
+    if loader.is_complete() && !present.is_empty() {
+        for (key, env, _) in given.iter().filter(|(_, _, is_set)| !is_set) {
+            let reason =
+                format!("it is not set, but {} is; Stack Auth needs all three", present.join(" and "));
+            loader.conflict(key, reason, format!("set {env}, or unset the others"));
+        }
+    }
+    None
+}

@@ -1,0 +1,37 @@
+//! How each type of value is written, bounded, shown and described. A kind is a value with its bounds as fields.
+//!
+//! Does not own where a value comes from (`loader.rs`) or what it means. In a TOML file a number is a number and a
+//! boolean is a boolean; places that only hold text are more lenient.
+
+mod boolean;
+mod bytes;
+mod choice;
+mod duration;
+mod integer;
+mod list;
+mod optional;
+mod socket;
+mod text;
+mod urls;
+
+pub(crate) use boolean::Boolean;
+pub(crate) use bytes::Bytes;
+pub(crate) use choice::Choice;
+pub(crate) use duration::{Milliseconds, Span};
+pub(crate) use integer::{Integer, Workers};
+pub(crate) use list::List;
+pub(crate) use optional::Optional;
+pub(crate) use socket::SocketAddress;
+pub(crate) use text::{Directory, Email, Project, SecretText, Text};
+pub(crate) use urls::{Database, RedisServer, WebOrigin};
+
+use crate::setting::{Literal, Raw, Refusal};
+
+/// The text of a value that is a string wherever it comes from. Surrounding spaces are dropped.
+fn text<'a>(raw: &Raw<'a>) -> Result<&'a str, Refusal> {
+    match raw {
+        Raw::Text(text) => Ok(text.trim()),
+        Raw::Toml(Literal::Text(text)) => Ok(text.trim()),
+        Raw::Toml(_) | Raw::Unsupported(_) => Err(Refusal::wrong_type(raw, "a string")),
+    }
+}

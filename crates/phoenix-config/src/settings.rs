@@ -1,0 +1,368 @@
+//! Every setting of Phoenix, each defined once: where it is written, its type and bounds, its default, what it is
+//! for. Reading, `config show`, the reference, the JSON schema and the example file all follow from this table.
+//!
+//! Does not own rules between two settings: those are in `checks.rs`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{
+    checks,
+    kinds::{
+        Boolean, Bytes, Choice, Database as DatabaseKind, Directory, Email, Integer, List, Milliseconds,
+        Optional, Project, RedisServer, SecretText, SocketAddress, Span, Text, WebOrigin, Workers,
+    },
+    loader::Loader,
+    setting::{AnySetting, Section, section},
+    values::{
+        ByteSize, DatabaseUrl, EmailAddress, Environment, LogFormat, Origin, ProjectId, RedisUrl,
+        Registration, Secret, WorkerCount,
+    },
+};
+
+const MILLISECOND: u64 = 1;
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+const fn span(min_ms: u64, max_ms: u64) -> Span {
+    Span { min: Duration::from_millis(min_ms), max: Duration::from_millis(max_ms) }
+}
+
+/// Everything Phoenix can be told, validated.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Listening, connections and request limits.
+    pub server: Server,
+    /// Files of Phoenix's own.
+    pub data: Data,
+    /// The PostgreSQL database.
+    pub database: Database,
+    /// The shared tier.
+    pub redis: Redis,
+    /// Caches of sessions and users.
+    pub cache: Cache,
+    /// Lifetimes of sessions.
+    pub session: Session,
+    /// Password rules and hashing.
+    pub password: Password,
+    /// Who has an account from the start.
+    pub accounts: Accounts,
+    /// Keys.
+    pub secrets: Secrets,
+    /// The Stack Auth project whose tokens are accepted; all of it or none.
+    pub stack: Option<Stack>,
+    /// Log lines.
+    pub log: Log,
+}
+
+/// A Stack Auth project.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// The project.
+    pub project_id: ProjectId,
+    /// The key that servers use.
+    pub secret_server_key: Secret,
+    /// The key that browsers use; not a secret.
+    pub publishable_client_key: String,
+}
+
+/// The sections in the order in which they are documented.
+pub(crate) const SECTIONS: &[Section] = &[
+    Server::SECTION,
+    Data::SECTION,
+    Database::SECTION,
+    Redis::SECTION,
+    Cache::SECTION,
+    Session::SECTION,
+    Password::SECTION,
+    Accounts::SECTION,
+    Secrets::SECTION,
+    StackSettings::SECTION,
+    Log::SECTION,
+];
+
+/// Every setting, in the order in which it is documented.
+pub(crate) fn all() -> impl Iterator<Item = &'static dyn AnySetting> {
+    SECTIONS.iter().flat_map(|section| section.settings.iter().copied())
+}
+
+impl Config {
+    /// Resolves every section before any is given up on, so that all errors are collected.
+    pub(crate) fn resolve(loader: &mut Loader<'_>) -> Option<Self> {
+        let server = Server::resolve(loader);
+        let data = Data::resolve(loader);
+        let database = Database::resolve(loader);
+        let redis = Redis::resolve(loader);
+        let cache = Cache::resolve(loader);
+        let session = Session::resolve(loader);
+        let password = Password::resolve(loader);
+        let accounts = Accounts::resolve(loader);
+        let secrets = Secrets::resolve(loader);
+        let stack = StackSettings::resolve(loader);
+        let log = Log::resolve(loader);
+        checks::database(loader, database.as_ref());
+        checks::session(loader, session.as_ref());
+        checks::password(loader, password.as_ref());
+        checks::accounts(loader, accounts.as_ref(), server.as_ref());
+        Some(Self {
+            server: server?,
+            data: data?,
+            database: database?,
+            redis: redis?,
+            cache: cache?,
+            session: session?,
+            password: password?,
+            accounts: accounts?,
+            secrets: secrets?,
+            stack: checks::stack(loader, stack?),
+            log: log?,
+        })
+    }
+}
+
+section! {
+    "server"
+    /// Listening, connections and the limits of a request.
+    pub struct Server {
+        /// Address and port to listen on.
+        ///
+        /// Port 0 takes a free one, which is logged.
+        listen: SocketAddr = "server.listen", "PHOENIX_LISTEN", SocketAddress => "127.0.0.1:8080";
+        /// Origin under which browsers reach Phoenix, when it is not the one it listens on.
+        public_url: Option<Origin> = "server.public_url", "PHOENIX_PUBLIC_URL", Optional(WebOrigin) => none;
+        /// Further origins whose pages may call the API with cookies.
+        allowed_origins: Vec<Origin> = "server.allowed_origins", "PHOENIX_ALLOWED_ORIGINS", List { of: WebOrigin, max: 64 } => "";
+        /// What the server is used for; production refuses what is unsafe.
+        environment: Environment = "server.environment", "PHOENIX_ENV", Choice::<Environment>::NEW => "production";
+        /// Threads that serve requests; 0 is one for each core.
+        workers: WorkerCount = "server.workers", "PHOENIX_WORKERS", Workers { max: 256 } => "0";
+        /// Most connections open at once; more wait in the backlog of the socket.
+        max_connections: usize = "server.max_connections", "PHOENIX_MAX_CONNECTIONS", Integer { min: 1_usize, max: 1_000_000 } => "10000";
+        /// Most connections open at once from one address; more are closed.
+        max_connections_per_address: usize = "server.max_connections_per_address", "PHOENIX_MAX_CONNECTIONS_PER_ADDRESS", Integer { min: 1_usize, max: 1_000_000 } => "1024";
+        /// Time a new connection has to send its first byte.
+        first_byte_timeout: Duration = "server.first_byte_timeout", "PHOENIX_FIRST_BYTE_TIMEOUT", span(100 * MILLISECOND, 5 * MINUTE) => "10s";
+        /// Time a request has to send its complete head.
+        header_read_timeout: Duration = "server.header_read_timeout", "PHOENIX_HEADER_READ_TIMEOUT", span(100 * MILLISECOND, 5 * MINUTE) => "5s";
+        /// Time a request has from its head to its answer.
+        request_timeout: Duration = "server.request_timeout", "PHOENIX_REQUEST_TIMEOUT", span(100 * MILLISECOND, HOUR) => "30s";
+        /// Age at which a connection is asked to close, so that load spreads over new nodes.
+        max_connection_age: Duration = "server.max_connection_age", "PHOENIX_MAX_CONNECTION_AGE", span(SECOND, 7 * DAY) => "1h";
+        /// Largest request head.
+        max_header_bytes: ByteSize = "server.max_header_bytes", "PHOENIX_MAX_HEADER_BYTES", Bytes { min: ByteSize::from_kib(8), max: ByteSize::from_kib(256) } => "16KiB";
+        /// Most header fields in a request.
+        max_headers: usize = "server.max_headers", "PHOENIX_MAX_HEADERS", Integer { min: 16_usize, max: 256 } => "64";
+        /// Largest request body of Phoenix's own API.
+        max_body_bytes: ByteSize = "server.max_body_bytes", "PHOENIX_MAX_BODY_BYTES", Bytes { min: ByteSize::from_kib(1), max: ByteSize::from_mib(16) } => "64KiB";
+        /// Time that requests have to finish when the server stops.
+        drain_timeout: Duration = "server.drain_timeout", "PHOENIX_DRAIN_TIMEOUT", span(0, HOUR) => "30s";
+        /// Most requests at once on one HTTP/2 connection.
+        http2_max_streams: u32 = "server.http2_max_streams", "PHOENIX_HTTP2_MAX_STREAMS", Integer { min: 1_u32, max: 10_000 } => "128";
+    }
+}
+
+section! {
+    "data"
+    /// Files of Phoenix's own.
+    pub struct Data {
+        /// Directory of the embedded database and of generated keys; made when it does not exist.
+        dir: PathBuf = "data.dir", "PHOENIX_DATA_DIR", Directory => "./phoenix-data";
+    }
+}
+
+section! {
+    "database"
+    /// The PostgreSQL database. The times of this section are plain milliseconds.
+    pub struct Database {
+        /// Database that holds the truth; when it is not set, the embedded one in `data.dir`.
+        ///
+        /// `sslmode=require` and stricter refuse to connect without TLS.
+        url: Option<DatabaseUrl> = "database.url", "DATABASE_URL", Optional(DatabaseKind) => none;
+        /// Most connections to the database.
+        pool_max: usize = "database.pool_max", "DB_POOL_MAX", Integer { min: 1_usize, max: 1000 } => "50";
+        /// Connections kept open when there is nothing to do; at most `database.pool_max`.
+        pool_min: usize = "database.pool_min", "DB_POOL_MIN", Integer { min: 0_usize, max: 1000 } => "10";
+        /// Time to open a connection, and to wait for a free one.
+        connection_timeout: Duration = "database.connection_timeout_ms", "DB_CONNECTION_TIMEOUT", Milliseconds { min: 1, max: 10 * MINUTE } => "5000";
+        /// Time after which a connection that nobody uses is closed.
+        idle_timeout: Duration = "database.idle_timeout_ms", "DB_IDLE_TIMEOUT", Milliseconds { min: 1, max: DAY } => "30000";
+        /// Age at which a connection is replaced.
+        max_lifetime: Duration = "database.max_lifetime_ms", "DB_MAX_LIFETIME", Milliseconds { min: 1, max: 7 * DAY } => "1800000";
+        /// Time after which the database itself ends a statement.
+        statement_timeout: Duration = "database.statement_timeout_ms", "DB_STATEMENT_TIMEOUT", Milliseconds { min: 1, max: HOUR } => "30000";
+        /// Time that Phoenix waits for the answer to a query.
+        query_timeout: Duration = "database.query_timeout_ms", "DB_QUERY_TIMEOUT", Milliseconds { min: 1, max: HOUR } => "15000";
+        /// How often an operation that is safe to repeat is repeated after a lost connection.
+        max_retries: u32 = "database.max_retries", "DB_MAX_RETRIES", Integer { min: 0_u32, max: 10 } => "3";
+        /// Longest wait before the first repetition; later ones wait longer.
+        retry_delay: Duration = "database.retry_delay_ms", "DB_RETRY_DELAY", Milliseconds { min: 0, max: MINUTE } => "1000";
+        /// Log every statement with its duration, never its parameters.
+        logging: bool = "database.logging", "DB_LOGGING", Boolean => "false";
+    }
+}
+
+section! {
+    "redis"
+    /// The shared tier of caches and limits.
+    pub struct Redis {
+        /// Redis server; when it is not set, caches and limits are in the memory of this process.
+        ///
+        /// `rediss://` connects with TLS.
+        url: Option<RedisUrl> = "redis.url", "REDIS_URL", Optional(RedisServer) => none;
+        /// Time that Redis has to answer a command before Phoenix goes on without it.
+        command_timeout: Duration = "redis.command_timeout", "PHOENIX_REDIS_COMMAND_TIMEOUT", span(MILLISECOND, 10 * SECOND) => "50ms";
+        /// Time to open a connection to Redis.
+        connect_timeout: Duration = "redis.connect_timeout", "PHOENIX_REDIS_CONNECT_TIMEOUT", span(10 * MILLISECOND, MINUTE) => "1s";
+    }
+}
+
+section! {
+    "cache"
+    /// Caches of sessions and users. The database holds the truth; these may be lost at any time.
+    pub struct Cache {
+        /// Memory for cached sessions in this process; the least useful make room.
+        l1_max_bytes: ByteSize = "cache.l1_max_bytes", "PHOENIX_L1_MAX_BYTES", Bytes { min: ByteSize::from_mib(1), max: ByteSize::from_gib(64) } => "64MiB";
+        /// Longest time that a session stays in this process's cache.
+        l1_ttl: Duration = "cache.l1_ttl", "PHOENIX_L1_TTL", span(SECOND, HOUR) => "5m";
+        /// Longest time that a session stays in Redis.
+        l2_ttl: Duration = "cache.l2_ttl", "PHOENIX_L2_TTL", span(SECOND, HOUR) => "10m";
+        /// How many tokens that do not exist are remembered, so that they cost no query.
+        negative_entries: usize = "cache.negative_entries", "PHOENIX_NEGATIVE_ENTRIES", Integer { min: 1_usize, max: 10_000_000 } => "16384";
+        /// How long a token that does not exist is remembered.
+        negative_ttl: Duration = "cache.negative_ttl", "PHOENIX_NEGATIVE_TTL", span(100 * MILLISECOND, MINUTE) => "5s";
+        /// Longest time from the acknowledgement of a revocation until every node refuses the session.
+        revocation_bound: Duration = "cache.revocation_bound", "PHOENIX_REVOCATION_BOUND", span(200 * MILLISECOND, MINUTE) => "2s";
+    }
+}
+
+section! {
+    "session"
+    /// Lifetimes of sessions.
+    pub struct Session {
+        /// Time without a request after which a session ends.
+        idle_timeout: Duration = "session.idle_timeout", "PHOENIX_SESSION_IDLE_TIMEOUT", span(MINUTE, 400 * DAY) => "7d";
+        /// Age at which a session ends, used or not; at least `session.idle_timeout`.
+        absolute_timeout: Duration = "session.absolute_timeout", "PHOENIX_SESSION_ABSOLUTE_TIMEOUT", span(MINUTE, 400 * DAY) => "30d";
+        /// How exactly the time of the last request is kept; shorter than `session.idle_timeout`.
+        last_seen_step: Duration = "session.last_seen_step", "PHOENIX_LAST_SEEN_STEP", span(SECOND, 5 * MINUTE) => "60s";
+        /// How long the token before a rotation is still accepted, for requests that were on their way.
+        refresh_grace: Duration = "session.refresh_grace", "PHOENIX_REFRESH_GRACE", span(0, 5 * MINUTE) => "30s";
+        /// How often ended sessions are deleted.
+        cleanup_interval: Duration = "session.cleanup_interval", "PHOENIX_CLEANUP_INTERVAL", span(100 * MILLISECOND, DAY) => "60s";
+        /// Most sessions deleted in one transaction.
+        cleanup_batch: u32 = "session.cleanup_batch", "PHOENIX_CLEANUP_BATCH", Integer { min: 1_u32, max: 100_000 } => "1000";
+    }
+}
+
+section! {
+    "password"
+    /// Rules for passwords and the cost of their hashes (Argon2id).
+    pub struct Password {
+        /// Fewest characters of a new password (NIST SP 800-63B-4 asks for 15 where it is the only factor).
+        min_length: usize = "password.min_length", "PHOENIX_PASSWORD_MIN_LENGTH", Integer { min: 8_usize, max: 64 } => "15";
+        /// Memory for one hash.
+        ///
+        /// With `password.argon2_iterations` at least one of OWASP's sets: 46MiB and 1, 19MiB and 2, 12MiB and 3,
+        /// 9MiB and 4, 7MiB and 5.
+        argon2_memory: ByteSize = "password.argon2_memory", "PHOENIX_ARGON2_MEMORY", Bytes { min: ByteSize::from_mib(7), max: ByteSize::from_gib(1) } => "19MiB";
+        /// Passes over that memory.
+        argon2_iterations: u32 = "password.argon2_iterations", "PHOENIX_ARGON2_ITERATIONS", Integer { min: 1_u32, max: 20 } => "2";
+        /// Lanes of one hash.
+        argon2_parallelism: u32 = "password.argon2_parallelism", "PHOENIX_ARGON2_PARALLELISM", Integer { min: 1_u32, max: 16 } => "1";
+        /// Threads that hash passwords; 0 is one fewer than there are cores, at least 1.
+        hash_workers: WorkerCount = "password.hash_workers", "PHOENIX_HASH_WORKERS", Workers { max: 64 } => "0";
+        /// Longest wait for a hashing thread; then the server says that it is busy.
+        hash_wait: Duration = "password.hash_wait", "PHOENIX_HASH_WAIT", span(10 * MILLISECOND, MINUTE) => "2s";
+    }
+}
+
+section! {
+    "accounts"
+    /// Who may have an account, and who has one from the start.
+    pub struct Accounts {
+        /// Whether anyone can make an account.
+        registration: Registration = "accounts.registration", "PHOENIX_REGISTRATION", Choice::<Registration>::NEW => "open";
+        /// E-mail address of the first administrator.
+        admin_email: Option<EmailAddress> = "accounts.admin_email", "PHOENIX_ADMIN_EMAIL", Optional(Email) => none;
+        /// Password of the first administrator; when it is not set, one is made and printed once.
+        admin_password: Option<Secret> = "accounts.admin_password", "PHOENIX_ADMIN_PASSWORD", Optional(SecretText { min_bytes: 1, max_bytes: 1024, remedy: "use a shorter password" }) => none;
+        /// Fill the server with data to look at.
+        demo_mode: bool = "accounts.demo_mode", "ENABLE_DEMO_MODE", Boolean => "false";
+        /// Make a user with a known password; refused in production.
+        test_user: bool = "accounts.test_user", "ENABLE_TEST_USER", Boolean => "false";
+    }
+}
+
+section! {
+    "secrets"
+    /// Keys.
+    pub struct Secrets {
+        /// Key under which session tokens are stored; when it is not set, one is made and kept in `data.dir`.
+        ///
+        /// Every node of a cluster needs the same. Make one with `openssl rand -base64 32`.
+        key: Option<Secret> = "secrets.key", "PHOENIX_SECRET_KEY", Optional(SecretText { min_bytes: 32, max_bytes: 1024, remedy: "make one with `openssl rand -base64 32`" }) => none;
+    }
+}
+
+section! {
+    "stack"
+    /// The Stack Auth project whose tokens are accepted. All three settings or none.
+    pub(crate) struct StackSettings {
+        /// The project.
+        project_id: Option<ProjectId> = "stack.project_id", "STACK_PROJECT_ID", Optional(Project) => none;
+        /// The key that servers use.
+        secret_server_key: Option<Secret> = "stack.secret_server_key", "STACK_SECRET_SERVER_KEY", Optional(SecretText { min_bytes: 1, max_bytes: 1024, remedy: "copy the secret server key from the Stack Auth dashboard" }) => none;
+        /// The key that browsers use; not a secret.
+        publishable_client_key: Option<String> = "stack.publishable_client_key", "STACK_PUBLISHABLE_CLIENT_KEY", Optional(Text { max_bytes: 1024, what: "the publishable client key from the Stack Auth dashboard" }) => none;
+    }
+}
+
+section! {
+    "log"
+    /// Log lines.
+    pub struct Log {
+        /// How lines are written; `auto` is human on a terminal and JSON otherwise.
+        format: LogFormat = "log.format", "PHOENIX_LOG_FORMAT", Choice::<LogFormat>::NEW => "auto";
+        /// Which lines are written: a level, or levels for parts, such as `info,phoenix_http=debug`.
+        filter: String = "log.filter", "PHOENIX_LOG", Text { max_bytes: 1024, what: "a level (error, warn, info, debug, trace), or directives such as \"info,phoenix_http=debug\"" } => "info";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{Sources, load};
+
+    #[test]
+    fn the_registry_and_the_loader_agree() {
+        let loaded = load(&Sources::default()).expect("the defaults are valid");
+        let loaded: Vec<&str> = loaded.effective.settings().iter().map(|setting| setting.key).collect();
+        let registered: Vec<&str> = all().map(AnySetting::key).collect();
+        assert_eq!(loaded, registered);
+    }
+
+    #[test]
+    fn names_are_unique_and_follow_their_section() {
+        let keys: BTreeSet<&str> = all().map(AnySetting::key).collect();
+        let mut names: BTreeSet<String> = all().map(|setting| setting.env().to_owned()).collect();
+        let files: BTreeSet<String> = all().filter_map(AnySetting::env_file).collect();
+        assert_eq!((keys.len(), names.len()), (all().count(), all().count()));
+        let total = names.len() + files.len();
+        names.extend(files);
+        assert_eq!(names.len(), total, "a _FILE variable has the name of a setting");
+        for section in SECTIONS {
+            for setting in section.settings {
+                assert_eq!(setting.key(), format!("{}.{}", section.name, setting.name()));
+                assert!(!setting.name().contains('.'), "{}", setting.key());
+                assert!(
+                    !setting.doc().is_empty() && setting.doc()[0].trim().ends_with('.'),
+                    "{}",
+                    setting.key()
+                );
+            }
+        }
+    }
+}

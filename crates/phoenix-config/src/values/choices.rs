@@ -1,0 +1,52 @@
+//! Settings whose value is one word of a closed list, and that list.
+
+/// An enum that is written as one of a few words.
+pub(crate) trait Choices: Copy + PartialEq + Sync + 'static {
+    /// Every value with the word that stands for it.
+    const ALL: &'static [(&'static str, Self)];
+}
+
+/// What the server is used for. Decides what is refused as unsafe, never how a request is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Environment {
+    /// Real users.
+    Production,
+    /// An engineer's machine.
+    Development,
+    /// An automated test.
+    Test,
+}
+
+impl Choices for Environment {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("production", Self::Production), ("development", Self::Development), ("test", Self::Test)];
+}
+
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Registration {
+    /// Anyone who can reach the server.
+    Open,
+    /// Only an administrator, for others.
+    Closed,
+}
+
+impl Choices for Registration {
+    const ALL: &'static [(&'static str, Self)] = &[("open", Self::Open), ("closed", Self::Closed)];
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    /// Coloured lines for a person.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Choices for LogFormat {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("human", Self::Human), ("json", Self::Json)];
+}

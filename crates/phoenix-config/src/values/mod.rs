@@ -1,0 +1,22 @@
+//! The validated types that a [`crate::Config`] is made of. Each can only be built from a valid value.
+//!
+//! Does not own how a value is spelled in a file or in the environment (that is `kinds/`), except where the
+//! text is the value: origins, URLs, identifiers.
+
+mod byte_size;
+mod choices;
+mod identifiers;
+mod origin;
+mod secret;
+mod server_url;
+mod worker_count;
+
+pub use byte_size::ByteSize;
+pub(crate) use choices::Choices;
+pub use choices::{Environment, LogFormat, Registration};
+pub use identifiers::{EmailAddress, ProjectId};
+pub use origin::{Origin, Scheme};
+pub(crate) use secret::REDACTED;
+pub use secret::Secret;
+pub use server_url::{DatabaseUrl, RedisUrl};
+pub use worker_count::WorkerCount;

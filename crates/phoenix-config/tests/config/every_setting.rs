@@ -1,0 +1,245 @@
+//! Each setting: its default, the file, the environment, the command line, which of them wins, and what it refuses.
+
+use phoenix_config::{Loaded, Sources, load};
+
+use crate::{refused, valid};
+
+/// Key, environment variable, default as TOML, two values as TOML, a value that is refused, part of the reason.
+type Row = (
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+const KEY_A: &str = r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#;
+const KEY_B: &str = r#""bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb""#;
+const UUID_A: &str = r#""0190163d-8694-739b-aea5-966c26f8ad91""#;
+const UUID_B: &str = r#""0190163d-8694-739b-aea5-966c26f8ad92""#;
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    ("server.listen", "PHOENIX_LISTEN", Some(r#""127.0.0.1:8080""#), r#""0.0.0.0:80""#, r#""[::]:0""#, "localhost:8080", "a host name is not an address"),
+    ("server.public_url", "PHOENIX_PUBLIC_URL", None, r#""https://a.example""#, r#""http://b.example:81""#, "https://a.example/x", "no path"),
+    ("server.allowed_origins", "PHOENIX_ALLOWED_ORIGINS", Some("[]"), r#"["https://a.example"]"#, r#"["https://a.example", "https://b.example"]"#, "https://a.example,*", "entry 2"),
+    ("server.environment", "PHOENIX_ENV", Some(r#""production""#), r#""development""#, r#""test""#, "staging", "not one of the words"),
+    ("server.workers", "PHOENIX_WORKERS", Some("0"), "1", "256", "257", "above the largest number allowed, 256"),
+    ("server.max_connections", "PHOENIX_MAX_CONNECTIONS", Some("10000"), "1", "1000000", "0", "below the smallest number allowed, 1"),
+    ("server.max_connections_per_address", "PHOENIX_MAX_CONNECTIONS_PER_ADDRESS", Some("1024"), "1", "2", "0", "below"),
+    ("server.first_byte_timeout", "PHOENIX_FIRST_BYTE_TIMEOUT", Some(r#""10s""#), r#""1s""#, r#""2s""#, "10", "not a duration"),
+    ("server.header_read_timeout", "PHOENIX_HEADER_READ_TIMEOUT", Some(r#""5s""#), r#""1s""#, r#""2s""#, "6m", "above the longest duration, 5m"),
+    ("server.request_timeout", "PHOENIX_REQUEST_TIMEOUT", Some(r#""30s""#), r#""1s""#, r#""2s""#, "0s", "below the shortest duration, 100ms"),
+    ("server.max_connection_age", "PHOENIX_MAX_CONNECTION_AGE", Some(r#""1h""#), r#""1s""#, r#""2s""#, "8d", "above the longest duration, 7d"),
+    ("server.max_header_bytes", "PHOENIX_MAX_HEADER_BYTES", Some(r#""16KiB""#), r#""8KiB""#, r#""256KiB""#, "257KiB", "above the largest size, 256KiB"),
+    ("server.max_headers", "PHOENIX_MAX_HEADERS", Some("64"), "16", "256", "15", "below the smallest number allowed, 16"),
+    ("server.max_body_bytes", "PHOENIX_MAX_BODY_BYTES", Some(r#""64KiB""#), r#""1KiB""#, r#""16MiB""#, "64KB", "not a size in bytes"),
+    ("server.drain_timeout", "PHOENIX_DRAIN_TIMEOUT", Some(r#""30s""#), r#""0s""#, r#""1h""#, "-1s", "not a duration"),
+    ("server.http2_max_streams", "PHOENIX_HTTP2_MAX_STREAMS", Some("128"), "1", "2", "many", "not a whole number"),
+    ("data.dir", "PHOENIX_DATA_DIR", Some(r#""./phoenix-data""#), r#""/a""#, r#""/b""#, "a\0b", "NUL"),
+    ("database.url", "DATABASE_URL", None, r#""postgres://a/x""#, r#""postgresql://b/x""#, "mysql://a/x", "the scheme is not postgres://"),
+    ("database.pool_max", "DB_POOL_MAX", Some("50"), "60", "1000", "1001", "above the largest number allowed, 1000"),
+    ("database.pool_min", "DB_POOL_MIN", Some("10"), "0", "50", "-1", "below the smallest number allowed, 0"),
+    ("database.connection_timeout_ms", "DB_CONNECTION_TIMEOUT", Some("5000"), "1", "2", "5s", "not a whole number"),
+    ("database.idle_timeout_ms", "DB_IDLE_TIMEOUT", Some("30000"), "1", "2", "0", "below"),
+    ("database.max_lifetime_ms", "DB_MAX_LIFETIME", Some("1800000"), "1", "2", "1.5", "not a whole number"),
+    ("database.statement_timeout_ms", "DB_STATEMENT_TIMEOUT", Some("30000"), "1", "2", "0", "below"),
+    ("database.query_timeout_ms", "DB_QUERY_TIMEOUT", Some("15000"), "1", "2", "99999999999999999999999", "above"),
+    ("database.max_retries", "DB_MAX_RETRIES", Some("3"), "0", "10", "11", "above the largest number allowed, 10"),
+    ("database.retry_delay_ms", "DB_RETRY_DELAY", Some("1000"), "0", "2", "60001", "above"),
+    ("database.logging", "DB_LOGGING", Some("false"), "true", "false", "maybe", "neither true nor false"),
+    ("redis.url", "REDIS_URL", None, r#""redis://a""#, r#""rediss://b:6380/1""#, "http://a", "the scheme is not redis://"),
+    ("redis.command_timeout", "PHOENIX_REDIS_COMMAND_TIMEOUT", Some(r#""50ms""#), r#""1ms""#, r#""10s""#, "11s", "above"),
+    ("redis.connect_timeout", "PHOENIX_REDIS_CONNECT_TIMEOUT", Some(r#""1s""#), r#""10ms""#, r#""1m""#, "1ms", "below"),
+    ("cache.l1_max_bytes", "PHOENIX_L1_MAX_BYTES", Some(r#""64MiB""#), r#""1MiB""#, r#""64GiB""#, "1023KiB", "below the smallest size, 1MiB"),
+    ("cache.l1_ttl", "PHOENIX_L1_TTL", Some(r#""5m""#), r#""1s""#, r#""1h""#, "61m", "above the longest duration, 1h"),
+    ("cache.l2_ttl", "PHOENIX_L2_TTL", Some(r#""10m""#), r#""1s""#, r#""1h""#, "999ms", "below the shortest duration, 1s"),
+    ("cache.negative_entries", "PHOENIX_NEGATIVE_ENTRIES", Some("16384"), "1", "2", "0", "below"),
+    ("cache.negative_ttl", "PHOENIX_NEGATIVE_TTL", Some(r#""5s""#), r#""1s""#, r#""2s""#, "2m", "above"),
+    ("cache.revocation_bound", "PHOENIX_REVOCATION_BOUND", Some(r#""2s""#), r#""200ms""#, r#""1m""#, "199ms", "below the shortest duration, 200ms"),
+    ("session.idle_timeout", "PHOENIX_SESSION_IDLE_TIMEOUT", Some(r#""7d""#), r#""2m""#, r#""30d""#, "401d", "above the longest duration, 400d"),
+    ("session.absolute_timeout", "PHOENIX_SESSION_ABSOLUTE_TIMEOUT", Some(r#""30d""#), r#""7d""#, r#""400d""#, "a month", "not a duration"),
+    ("session.last_seen_step", "PHOENIX_LAST_SEEN_STEP", Some(r#""1m""#), r#""1s""#, r#""5m""#, "301s", "above the longest duration, 5m"),
+    ("session.refresh_grace", "PHOENIX_REFRESH_GRACE", Some(r#""30s""#), r#""0s""#, r#""5m""#, "6m", "above the longest duration, 5m"),
+    ("session.cleanup_interval", "PHOENIX_CLEANUP_INTERVAL", Some(r#""1m""#), r#""1s""#, r#""2s""#, "0", "below"),
+    ("session.cleanup_batch", "PHOENIX_CLEANUP_BATCH", Some("1000"), "1", "2", "0", "below"),
+    ("password.min_length", "PHOENIX_PASSWORD_MIN_LENGTH", Some("15"), "8", "64", "7", "below the smallest number allowed, 8"),
+    ("password.argon2_memory", "PHOENIX_ARGON2_MEMORY", Some(r#""19MiB""#), r#""20MiB""#, r#""1GiB""#, "6MiB", "below the smallest size, 7MiB"),
+    ("password.argon2_iterations", "PHOENIX_ARGON2_ITERATIONS", Some("2"), "3", "20", "0", "below the smallest number allowed, 1"),
+    ("password.argon2_parallelism", "PHOENIX_ARGON2_PARALLELISM", Some("1"), "2", "16", "17", "above the largest number allowed, 16"),
+    ("password.hash_workers", "PHOENIX_HASH_WORKERS", Some("0"), "1", "64", "65", "above the largest number allowed, 64"),
+    ("password.hash_wait", "PHOENIX_HASH_WAIT", Some(r#""2s""#), r#""1s""#, r#""1m""#, "2 seconds", "not a duration"),
+    ("accounts.registration", "PHOENIX_REGISTRATION", Some(r#""open""#), r#""closed""#, r#""open""#, "opne", "not one of the words"),
+    ("accounts.admin_email", "PHOENIX_ADMIN_EMAIL", None, r#""a@localhost""#, r#""b@example.com""#, "a@b@c", "not an e-mail address"),
+    ("accounts.admin_password", "PHOENIX_ADMIN_PASSWORD", None, KEY_A, KEY_B, "", "at least 1"),
+    ("accounts.demo_mode", "ENABLE_DEMO_MODE", Some("false"), "true", "false", "2", "neither true nor false"),
+    ("accounts.test_user", "ENABLE_TEST_USER", Some("false"), "true", "false", "x", "neither true nor false"),
+    ("secrets.key", "PHOENIX_SECRET_KEY", None, KEY_A, KEY_B, "hunter2", "at least 32"),
+    ("stack.project_id", "STACK_PROJECT_ID", None, UUID_A, UUID_B, "my-project", "not a UUID"),
+    ("stack.secret_server_key", "STACK_SECRET_SERVER_KEY", None, KEY_A, KEY_B, "", "at least 1"),
+    ("stack.publishable_client_key", "STACK_PUBLISHABLE_CLIENT_KEY", None, KEY_A, KEY_B, "a\nb", "control character"),
+    ("log.format", "PHOENIX_LOG_FORMAT", Some(r#""auto""#), r#""human""#, r#""json""#, "xml", "not one of the words"),
+    ("log.filter", "PHOENIX_LOG", Some(r#""info""#), r#""debug""#, r#""info,phoenix_http=debug""#, "\u{1b}", "control character"),
+];
+
+const SECRETS: &[&str] = &["accounts.admin_password", "secrets.key", "stack.secret_server_key"];
+const URLS: &[&str] = &["database.url", "redis.url"];
+
+/// What else must be set for this setting to be allowed.
+fn context(key: &str) -> Sources {
+    match key {
+        "accounts.test_user" => Sources::default().with_env("PHOENIX_ENV", "test"),
+        _ if key.starts_with("stack.") => {
+            let all = [
+                ("STACK_PROJECT_ID", UUID_A),
+                ("STACK_SECRET_SERVER_KEY", "x"),
+                ("STACK_PUBLISHABLE_CLIENT_KEY", "x"),
+            ];
+            let others = ROWS
+                .iter()
+                .filter(|row| row.0 != key)
+                .filter_map(|row| all.iter().find(|(env, _)| *env == row.1));
+            others.fold(Sources::default(), |sources, (env, value)| {
+                sources.with_env(*env, value.trim_matches('"'))
+            })
+        }
+        _ => Sources::default(),
+    }
+}
+
+fn with_file(sources: Sources, key: &str, literal: &str) -> Sources {
+    Sources { file: Sources::from_toml(format!("{key} = {literal}\n")).file, ..sources }
+}
+
+/// The literal as the environment has it.
+fn as_text(literal: &str) -> String {
+    let table: toml::Table = format!("x = {literal}").parse().expect(literal);
+    match &table["x"] {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Array(items) => {
+            items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn assert_shown(loaded: &Loaded, key: &str, literal: Option<&str>, source: &str) {
+    let setting = loaded.effective.get(key).expect(key);
+    let literal = if SECRETS.contains(&key) && literal.is_some() { Some(r#""<redacted>""#) } else { literal };
+    assert_eq!(setting.value.as_ref().map(ToString::to_string).as_deref(), literal, "{key}");
+    assert_eq!(setting.source.kind(), source, "{key}");
+}
+
+#[test]
+fn the_table_has_every_setting() {
+    let loaded = valid(&Sources::default());
+    let keys: Vec<&str> = loaded.effective.settings().iter().map(|setting| setting.key).collect();
+    assert_eq!(ROWS.iter().map(|row| row.0).collect::<Vec<_>>(), keys);
+}
+
+#[test]
+fn the_default() {
+    let loaded = valid(&Sources::default());
+    for (key, _, default, ..) in ROWS {
+        assert_shown(&loaded, key, *default, "default");
+    }
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn the_file_the_environment_and_the_command_line() {
+    for (key, env, default, a, b, ..) in ROWS {
+        let empty = context(key).with_env(*env, "");
+        assert_shown(&valid(&with_file(empty.clone(), key, a)), key, Some(a), "file");
+        assert_shown(&valid(&context(key).with_env(*env, as_text(a))), key, Some(a), "env");
+        assert_shown(&valid(&context(key).with_override(*key, as_text(a))), key, Some(a), "flag");
+        let file_and_env = with_file(context(key).with_env(*env, as_text(b)), key, a);
+        assert_shown(&valid(&file_and_env), key, Some(b), "env");
+        assert_shown(&valid(&file_and_env.with_override(*key, as_text(a))), key, Some(a), "flag");
+        if !key.starts_with("stack.") {
+            assert_shown(&valid(&empty), key, *default, "default");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_refused_is_named_with_its_place_reason_and_remedy() {
+    for (key, env, _, _, _, bad, reason) in ROWS {
+        let sources = context(key).with_override(*key, *bad);
+        let errors = refused(&sources);
+        let error = errors.errors().iter().find(|error| error.setting() == Some(key)).expect(key);
+        assert!(error.reason().contains(reason), "{key}: {error}");
+        assert!(!error.remedy().is_empty(), "{key}: {error}");
+        assert_eq!(
+            error.source_of_value().map(ToString::to_string).as_deref(),
+            Some("command line"),
+            "{key}"
+        );
+        let is_shown = !SECRETS.contains(key) && !URLS.contains(key);
+        assert_eq!(error.shown_value(), is_shown.then_some(*bad), "{key}");
+        if !bad.is_empty() {
+            let text = refused(&context(key).with_env(*env, *bad)).to_string();
+            assert!(text.contains(&format!("environment variable {env}")) && text.contains(key), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_in_the_file_is_refused() {
+    for (key, _, _, a, ..) in ROWS {
+        for wrong in ["1.5", "1979-05-27", "{ a = 1 }", "[1, 2]", "[[]]", "99999999999999999999"] {
+            let errors = refused(&with_file(context(key), key, wrong));
+            let error = errors.errors().iter().find(|error| error.setting() == Some(key)).expect(key);
+            assert!(error.reason().contains("expected"), "{key} = {wrong}: {error}");
+            assert!(error.to_string().contains("phoenix.toml:1"), "{key} = {wrong}: {error}");
+        }
+        let swapped = if a.starts_with(['"', '[']) { "true" } else { "\"no\"" };
+        assert!(load(&with_file(context(key), key, swapped)).is_err(), "{key} = {swapped}");
+    }
+}
+
+#[test]
+fn booleans_from_text_are_lenient() {
+    for (text, value) in [
+        ("true", true),
+        ("1", true),
+        ("YES", true),
+        ("on", true),
+        ("false", false),
+        ("0", false),
+        ("No", false),
+        ("off", false),
+    ] {
+        let loaded = valid(&Sources::default().with_env("DB_LOGGING", text));
+        assert_eq!(loaded.config.database.logging, value, "{text}");
+    }
+}
+
+#[test]
+fn remedies_say_what_to_write() {
+    for (key, value, remedy) in [
+        ("server.listen", "localhost:8080", "write \"127.0.0.1:8080\""),
+        ("server.listen", ":8080", "write \"0.0.0.0:8080\""),
+        ("server.listen", "8080", "write \"127.0.0.1:8080\""),
+        ("server.listen", "10.0.0.1", "add a port"),
+        ("server.public_url", "https://A.example/", "write \"https://a.example\""),
+        ("accounts.registration", "opne", "did you mean \"open\"?"),
+        ("database.query_timeout_ms", "5s", "write 5000"),
+        ("database.url", "mysql://a", "embedded database"),
+        ("secrets.key", "short", "openssl rand -base64 32"),
+        ("server.workers", "many", "use a whole number from 0 to 256"),
+    ] {
+        let errors = refused(&Sources::default().with_override(key, value));
+        assert!(errors.errors()[0].remedy().contains(remedy), "{errors}");
+    }
+    for (line, remedy) in [
+        ("server.workers = \"4\"", "without quotes"),
+        ("server.request_timeout = 30", "write \"30s\""),
+        ("database.query_timeout_ms = \"5s\"", "write 5000"),
+    ] {
+        let errors = refused(&Sources::from_toml(line));
+        assert!(errors.errors()[0].remedy().contains(remedy), "{errors}");
+    }
+}
