@@ -119,6 +119,15 @@ impl Freshness {
         self.publish(&log);
     }
 
+    /// Forgets everything: the truth is another one than it was. Nothing counts until the next
+    /// [`Freshness::renew`], and the caller must drop what it has cached.
+    pub fn reset(&self) {
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        *log = Log::default();
+        self.fresh_until_micros.store(0, Ordering::Release);
+        self.publish(&log);
+    }
+
     /// Whether a value with this stamp and these tags no longer counts.
     #[must_use]
     pub fn is_stale(&self, stamp: Seq, tags: [Tag; 2]) -> bool {

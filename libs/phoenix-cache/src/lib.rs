@@ -1,3 +1,5 @@
+//! Cache tiers whose entries never outlive their truth by more than a stated time.
+//!
 #![doc = include_str!("../README.md")]
 //!
 //! # Example

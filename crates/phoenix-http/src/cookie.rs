@@ -1,0 +1,155 @@
+//! The session cookie: its name, how it is read, how it is set and removed.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::header::{COOKIE, HOST};
+use http::{HeaderMap, HeaderValue, Uri};
+use phoenix_auth::model::SessionToken;
+
+use crate::settings::HttpSettings;
+
+/// Which of the two forms a request uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CookieForm {
+    /// `__Host-phoenix_session`, Secure: everywhere but on plain-HTTP loopback.
+    HostPrefixed,
+    /// `phoenix_session`, because browsers and curl keep no Secure cookie from `http://127.0.0.1`.
+    PlainLoopback,
+}
+
+/// What the `Cookie` headers hold of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Found<'a> {
+    None,
+    One(&'a str),
+    /// The cookie is there twice with different values: which one counts would be a guess.
+    Ambiguous,
+}
+
+impl CookieForm {
+    /// Decided by what the client called us, unless the public address is configured.
+    pub(crate) fn of_request(settings: &HttpSettings, uri: &Uri, headers: &HeaderMap) -> Self {
+        if let Some(public) = &settings.public_origin {
+            return if public.0.starts_with("https://") {
+                Self::HostPrefixed
+            } else {
+                Self::by_host(&public.0[7..])
+            };
+        }
+        Self::by_host(requested_host(uri, headers).unwrap_or(""))
+    }
+
+    fn by_host(authority: &str) -> Self {
+        if is_loopback(authority) { Self::PlainLoopback } else { Self::HostPrefixed }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::HostPrefixed => "__Host-phoenix_session",
+            Self::PlainLoopback => "phoenix_session",
+        }
+    }
+
+    const fn attributes(self) -> &'static str {
+        match self {
+            Self::HostPrefixed => "Path=/; HttpOnly; Secure; SameSite=Lax",
+            Self::PlainLoopback => "Path=/; HttpOnly; SameSite=Lax",
+        }
+    }
+
+    /// The session cookie of this form in a request.
+    pub(crate) fn find(self, headers: &HeaderMap) -> Found<'_> {
+        let name = self.name();
+        let mut found = Found::None;
+        // HTTP/2 may split the header (RFC 9113 section 8.2.3).
+        for header in headers.get_all(COOKIE) {
+            let Ok(text) = header.to_str() else { continue };
+            for pair in text.split(';') {
+                let Some((key, value)) = pair.trim().split_once('=') else { continue };
+                if key != name {
+                    continue;
+                }
+                found = match found {
+                    Found::None => Found::One(value),
+                    Found::One(first) if first == value => found,
+                    Found::One(_) | Found::Ambiguous => Found::Ambiguous,
+                };
+            }
+        }
+        found
+    }
+
+    /// `Set-Cookie` that hands over a token.
+    pub(crate) fn set(self, token: &SessionToken, lifetime: Duration) -> Option<HeaderValue> {
+        let text = format!(
+            "{}={}; Max-Age={}; {}",
+            self.name(),
+            token.expose(),
+            lifetime.as_secs(),
+            self.attributes()
+        );
+        let mut value = HeaderValue::from_str(&text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// `Set-Cookie` that takes it back.
+    pub(crate) fn clear(self) -> Option<HeaderValue> {
+        HeaderValue::from_str(&format!("{}=; Max-Age=0; {}", self.name(), self.attributes())).ok()
+    }
+}
+
+/// Host and port that the client asked for: `Host`, or the authority of HTTP/2.
+pub(crate) fn requested_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
+    host.or_else(|| uri.authority().map(http::uri::Authority::as_str))
+}
+
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None => authority.split(':').next().unwrap_or(""),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(cookies: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for cookie in cookies {
+            headers.append(COOKIE, HeaderValue::from_str(cookie).expect("a header value"));
+        }
+        headers
+    }
+
+    #[test]
+    fn finds_the_cookie_among_others_and_in_split_headers() {
+        let form = CookieForm::PlainLoopback;
+        assert_eq!(form.find(&headers(&["a=1; phoenix_session=tok; b=2"])), Found::One("tok"));
+        assert_eq!(form.find(&headers(&["a=1", "phoenix_session=tok"])), Found::One("tok"));
+        assert_eq!(form.find(&headers(&["xphoenix_session=tok; __Host-phoenix_session=t"])), Found::None);
+        assert_eq!(CookieForm::HostPrefixed.find(&headers(&["phoenix_session=tok"])), Found::None);
+    }
+
+    #[test]
+    fn two_different_values_are_ambiguous() {
+        let form = CookieForm::PlainLoopback;
+        assert_eq!(form.find(&headers(&["phoenix_session=a; phoenix_session=b"])), Found::Ambiguous);
+        assert_eq!(form.find(&headers(&["phoenix_session=a; phoenix_session=a"])), Found::One("a"));
+    }
+
+    #[test]
+    fn only_loopback_names_get_the_plain_form() {
+        for host in ["127.0.0.1:8080", "localhost", "LOCALHOST:3000", "[::1]:8080", "127.9.9.9"] {
+            assert_eq!(CookieForm::by_host(host), CookieForm::PlainLoopback, "{host}");
+        }
+        for host in ["example.com", "127.0.0.1.example.com", "", "localhost.example.com:80", "[2001:db8::1]"]
+        {
+            assert_eq!(CookieForm::by_host(host), CookieForm::HostPrefixed, "{host}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! JSON shapes that several routes share. Names are camelCase, times RFC 3339 in UTC, ids UUIDv7.
+
+use bytes::Bytes;
+use phoenix_auth::model::{ActiveSession, Session, SessionLimits, SessionSummary, User};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A user.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UserView<'a> {
+    /// UUIDv7.
+    id: Uuid,
+    /// Address as its owner wrote it.
+    email: &'a str,
+    /// Whether somebody proved to own the address.
+    email_verified: bool,
+    /// Name to show.
+    username: Option<&'a str>,
+    /// Given name.
+    first_name: Option<&'a str>,
+    /// Family name.
+    last_name: Option<&'a str>,
+    /// `https` address of a picture.
+    image_url: Option<&'a str>,
+    /// What the user may do: `admin`, `user`, or a name of the application's.
+    role: &'a str,
+    /// IANA time zone.
+    timezone: Option<&'a str>,
+    /// BCP 47 language tag.
+    locale: Option<&'a str>,
+    /// The application's settings for this user.
+    #[schema(value_type = Object)]
+    settings: Box<RawValue>,
+    /// RFC 3339.
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// RFC 3339, to within the last-seen step.
+    #[schema(format = DateTime)]
+    last_active_at: Option<String>,
+}
+
+impl<'a> UserView<'a> {
+    pub(crate) fn of(user: &'a User) -> Self {
+        let profile = &user.profile;
+        Self {
+            id: user.id.as_uuid(),
+            email: user.email.as_str(),
+            email_verified: user.email_verified,
+            username: profile.username.as_deref(),
+            first_name: profile.first_name.as_deref(),
+            last_name: profile.last_name.as_deref(),
+            image_url: profile.image_url.as_deref(),
+            role: user.role.as_str(),
+            timezone: profile.timezone.as_deref(),
+            locale: profile.locale.as_deref(),
+            settings: RawValue::from_string(user.settings.clone()).unwrap_or_else(|_| empty_object()),
+            created_at: user.created_at.to_string(),
+            last_active_at: user.last_active_at.map(|time| time.to_string()),
+        }
+    }
+}
+
+fn empty_object() -> Box<RawValue> {
+    RawValue::from_string("{}".to_owned()).expect("an empty object is JSON")
+}
+
+/// A user as administrators see them.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AdminUserView<'a> {
+    #[serde(flatten)]
+    user: UserView<'a>,
+    /// A disabled account can neither sign in nor use a session.
+    disabled: bool,
+}
+
+impl<'a> AdminUserView<'a> {
+    pub(crate) fn of(user: &'a User) -> Self {
+        Self { user: UserView::of(user), disabled: user.disabled }
+    }
+}
+
+/// A session.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionView<'a> {
+    /// UUIDv7. Not the token.
+    id: Uuid,
+    /// When it was opened, RFC 3339.
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// When it ends whatever happens, RFC 3339.
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// When it ends if it is not used again, RFC 3339.
+    #[schema(format = DateTime)]
+    idle_expires_at: String,
+    /// Device it was opened on, such as `Firefox on Linux`.
+    device: &'a str,
+    /// Address it was opened from.
+    ip_address: Option<String>,
+    /// Who vouched for the user: `password`.
+    provider: &'static str,
+}
+
+impl<'a> SessionView<'a> {
+    pub(crate) fn of(session: &'a Session, limits: &SessionLimits) -> Self {
+        Self {
+            id: session.id.as_uuid(),
+            created_at: session.created_at.to_string(),
+            expires_at: session.expires_at.to_string(),
+            idle_expires_at: session.idle_expires_at(limits).to_string(),
+            device: &session.device,
+            ip_address: session.ip_address.map(|address| address.to_string()),
+            provider: session.provider.as_str(),
+        }
+    }
+}
+
+/// A line of a list of sessions.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionLineView<'a> {
+    #[serde(flatten)]
+    session: SessionView<'a>,
+    /// Last use, RFC 3339, to within the last-seen step.
+    #[schema(format = DateTime)]
+    last_seen_at: String,
+    /// `User-Agent` it was opened with.
+    user_agent: &'a str,
+    /// Whether it is the one this request came with.
+    current: bool,
+}
+
+impl<'a> SessionLineView<'a> {
+    pub(crate) fn of(summary: &'a SessionSummary, current: bool, limits: &SessionLimits) -> Self {
+        Self {
+            session: SessionView::of(&summary.session, limits),
+            last_seen_at: summary.session.last_seen_at.to_string(),
+            user_agent: &summary.user_agent,
+            current,
+        }
+    }
+}
+
+/// Answer of `GET /api/auth/me`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MeView<'a> {
+    /// Always true: who is not authenticated gets 401.
+    authenticated: bool,
+    /// The caller.
+    user: UserView<'a>,
+    /// The session of this request.
+    session: SessionView<'a>,
+}
+
+/// The body of `GET /api/auth/me`, rendered once and kept with the session.
+pub(crate) fn me(active: &ActiveSession, limits: &SessionLimits) -> Bytes {
+    let render = || {
+        let view = MeView {
+            authenticated: true,
+            user: UserView::of(&active.user),
+            session: SessionView::of(&active.session, limits),
+        };
+        Bytes::from(serde_json::to_vec(&view).unwrap_or_default())
+    };
+    active.rendered.get_or_init(render).clone()
+}

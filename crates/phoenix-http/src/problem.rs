@@ -1,0 +1,315 @@
+//! Every error a client can see: `application/problem+json` (RFC 9457) from a closed set.
+//!
+//! A body says what is wrong and what would do, never why inside Phoenix; the log line with the same request id does.
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use phoenix_auth::AuthError;
+use phoenix_auth::error::FieldError;
+use phoenix_auth::ports::{StoreError, StoreErrorKind};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Seconds after which a client may try again what an outage refused.
+const OUTAGE_RETRY_SECONDS: u64 = 2;
+
+macro_rules! problems {
+    ($($(#[$doc:meta])* $variant:ident $code:literal $status:ident $title:literal;)+) => {
+        /// The closed set of problems.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Kind { $($(#[$doc])* $variant,)+ }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Last part of `type`, and the `code` member.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// HTTP status.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)+ }
+            }
+
+            /// What is wrong, in one sentence, the same every time: `title` and `error`.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)+ }
+            }
+        }
+    };
+}
+
+problems! {
+    /// The body is not JSON.
+    InvalidJson "invalid-json" BAD_REQUEST "The request body is not valid JSON.";
+    /// A path or query parameter cannot be read.
+    InvalidParameter "invalid-parameter" BAD_REQUEST "A path or query parameter is not valid.";
+    /// Two credentials of one kind.
+    AmbiguousCredentials "ambiguous-credentials" BAD_REQUEST "The request carries the same credential twice.";
+    /// The client went away or broke the body off.
+    IncompleteBody "incomplete-body" BAD_REQUEST "The request body ended before it was complete.";
+    /// No credentials.
+    Unauthenticated "unauthenticated" UNAUTHORIZED "Sign in first.";
+    /// An `Authorization` header that cannot be read, or a token that is not ours.
+    MalformedToken "malformed-token" UNAUTHORIZED "The credential is not a session token of this server.";
+    /// The session has ended, or never was.
+    SessionEnded "session-ended" UNAUTHORIZED "The session has ended. Sign in again.";
+    /// Email or password is wrong.
+    InvalidCredentials "invalid-credentials" UNAUTHORIZED "Email or password is wrong.";
+    /// A role is missing.
+    Forbidden "forbidden" FORBIDDEN "Your role does not allow this.";
+    /// The account is disabled.
+    AccountDisabled "account-disabled" FORBIDDEN "The account is disabled. Ask an administrator.";
+    /// Registration is closed.
+    RegistrationClosed "registration-closed" FORBIDDEN "Registration is closed. Ask an administrator for an account.";
+    /// The account is shared.
+    SharedAccount "shared-account" FORBIDDEN "The password of a shared account cannot be changed.";
+    /// A cookie request from another site, or one that does not say where it comes from.
+    CrossOrigin "cross-origin" FORBIDDEN "A request with a session cookie must come from this site.";
+    /// Nothing is here.
+    NotFound "not-found" NOT_FOUND "There is nothing here.";
+    /// Wrong method.
+    MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "This method is not allowed here.";
+    /// The body did not arrive in time.
+    RequestTimeout "request-timeout" REQUEST_TIMEOUT "The request body did not arrive in time.";
+    /// The email has an account.
+    EmailTaken "email-taken" CONFLICT "An account with this email exists already.";
+    /// The last administrator.
+    LastAdministrator "last-administrator" CONFLICT "At least one enabled administrator must remain.";
+    /// The body is too large.
+    BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE "The request body is too large.";
+    /// The path is too long.
+    UriTooLong "uri-too-long" URI_TOO_LONG "The path and query are too long.";
+    /// The body is not declared as JSON.
+    UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The request body must be declared as application/json.";
+    /// Fields of the body are wrong.
+    InvalidFields "invalid-fields" UNPROCESSABLE_ENTITY "Some fields of the request are not valid.";
+    /// A defect of ours.
+    Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong on our side.";
+    /// Too much work waits.
+    Busy "busy" SERVICE_UNAVAILABLE "The server is busy. Try again in a moment.";
+    /// Something of ours is down.
+    Unavailable "unavailable" SERVICE_UNAVAILABLE "A part of the service is down. Try again in a moment.";
+    /// The disk or database takes no writes.
+    ReadOnly "read-only" SERVICE_UNAVAILABLE "Nothing can be changed at the moment. Try again later.";
+}
+
+/// A problem on its way to a client.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    kind: Kind,
+    detail: Option<String>,
+    fields: Vec<FieldError>,
+    retry_after_seconds: Option<u64>,
+    allow: Option<HeaderValue>,
+}
+
+/// One field that is not valid.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FieldProblem<'a> {
+    /// Its name in the request.
+    field: &'a str,
+    /// What would do.
+    reason: &'a str,
+}
+
+/// Body of every error.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProblemBody<'a> {
+    /// Always false.
+    success: bool,
+    /// A sentence for people.
+    error: &'a str,
+    /// The kind of problem, as a URI.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The same sentence for every problem of the kind.
+    title: &'a str,
+    /// HTTP status.
+    status: u16,
+    /// The kind of problem, for programs.
+    code: &'a str,
+    /// What is wrong with this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// All fields that are not valid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldProblem<'a>>,
+}
+
+impl Problem {
+    /// A problem of this kind.
+    #[must_use]
+    pub const fn new(kind: Kind) -> Self {
+        Self { kind, detail: None, fields: Vec::new(), retry_after_seconds: None, allow: None }
+    }
+
+    /// Says what is wrong with this very request.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// One field that is not valid.
+    #[must_use]
+    pub fn field(field: &'static str, reason: impl Into<String>) -> Self {
+        Self { fields: vec![FieldError { field, reason: reason.into() }], ..Self::new(Kind::InvalidFields) }
+    }
+
+    pub(crate) fn allow(mut self, allow: Option<HeaderValue>) -> Self {
+        self.allow = allow;
+        self
+    }
+
+    fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds.max(1));
+        self
+    }
+
+    /// The kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let body = ProblemBody {
+            success: false,
+            error: self.kind.title(),
+            kind: format!("urn:phoenix:problem:{}", self.kind.code()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            code: self.kind.code(),
+            detail: self.detail.as_deref(),
+            errors: self.fields.iter().map(|f| FieldProblem { field: f.field, reason: &f.reason }).collect(),
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+impl From<Kind> for Problem {
+    fn from(kind: Kind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl From<StoreError> for Problem {
+    /// An outage is 503, a defect 500. The cause goes to the log, here and nowhere else.
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, cause = ?error, "the store failed");
+        match error.kind() {
+            StoreErrorKind::Unavailable | StoreErrorKind::TimedOut => {
+                Self::new(Kind::Unavailable).retry_after(OUTAGE_RETRY_SECONDS)
+            }
+            StoreErrorKind::ReadOnly | StoreErrorKind::StorageFull => {
+                Self::new(Kind::ReadOnly).retry_after(OUTAGE_RETRY_SECONDS)
+            }
+            StoreErrorKind::Internal => Self::new(Kind::Internal),
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Invalid(fields) => Self { fields, ..Self::new(Kind::InvalidFields) },
+            AuthError::InvalidCredentials => Kind::InvalidCredentials.into(),
+            AuthError::AccountDisabled => Kind::AccountDisabled.into(),
+            AuthError::SessionEnded | AuthError::TokenReplayed => Kind::SessionEnded.into(),
+            AuthError::RegistrationClosed => Kind::RegistrationClosed.into(),
+            AuthError::SharedAccount => Kind::SharedAccount.into(),
+            AuthError::EmailTaken => Kind::EmailTaken.into(),
+            AuthError::NotFound => Kind::NotFound.into(),
+            AuthError::LastAdministrator => Kind::LastAdministrator.into(),
+            AuthError::Busy { retry_after } => Self::new(Kind::Busy)
+                .retry_after(retry_after.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)),
+            AuthError::Hashing(cause) => {
+                tracing::error!(error = &cause as &dyn std::error::Error, "password hashing failed");
+                Kind::Internal.into()
+            }
+            AuthError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(axum::body::Body::from(Bytes::from(self.body())));
+        *response.status_mut() = self.kind.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.kind.status() == StatusCode::UNAUTHORIZED {
+            let challenge = match self.kind {
+                Kind::Unauthenticated | Kind::InvalidCredentials => r#"Bearer realm="phoenix""#,
+                _ => r#"Bearer realm="phoenix", error="invalid_token""#,
+            };
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, allow);
+        }
+        response
+    }
+}
+
+/// Reference of all problems, in Markdown: `docs/errors.md`.
+#[must_use]
+pub fn reference_markdown() -> String {
+    let mut text = String::from(
+        "# Errors\n\nGenerated by `cargo xtask regen`. Every error is `application/problem+json` (RFC 9457) with \
+         `success: false`, `error`, `type` (`urn:phoenix:problem:<code>`), `title`, `status`, `code`, and where it helps \
+         `detail` and `errors` (a list of `field` and `reason`). 503 carries `Retry-After`, 401 `WWW-Authenticate`.\n\n\
+         | status | code | meaning |\n|--:|---|---|\n",
+    );
+    let mut kinds = Kind::ALL.to_vec();
+    kinds.sort_by_key(|kind| (kind.status().as_u16(), kind.code()));
+    for kind in kinds {
+        let line = format!("| {} | `{}` | {} |\n", kind.status().as_u16(), kind.code(), kind.title());
+        text.push_str(&line);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique() {
+        let mut codes: Vec<_> = Kind::ALL.iter().map(|kind| kind.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn outages_are_503_with_retry_after_and_defects_500() {
+        for kind in [
+            StoreErrorKind::Unavailable,
+            StoreErrorKind::TimedOut,
+            StoreErrorKind::ReadOnly,
+            StoreErrorKind::StorageFull,
+        ] {
+            let response = Problem::from(StoreError::new("test", kind, "cause")).into_response();
+            assert_eq!(response.status(), 503);
+            assert!(response.headers().contains_key(RETRY_AFTER));
+        }
+        let defect = StoreError::new("test", StoreErrorKind::Internal, "a secret cause");
+        let problem = Problem::from(defect);
+        assert_eq!(problem.kind().status(), 500);
+        assert!(!String::from_utf8_lossy(&problem.body()).contains("secret"));
+    }
+}

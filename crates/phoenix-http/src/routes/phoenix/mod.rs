@@ -1,0 +1,6 @@
+//! Probes and facts about the server itself.
+
+pub(crate) mod healthz;
+pub(crate) mod openapi;
+pub(crate) mod readyz;
+pub(crate) mod status;

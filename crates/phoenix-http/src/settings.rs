@@ -1,0 +1,47 @@
+//! What the composition root tells the HTTP surface.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use phoenix_auth::Auth;
+use phoenix_auth::ports::Clock;
+
+use crate::introspection::Introspection;
+
+/// A web origin (RFC 6454): scheme, host and port, in lower case, the default port left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WebOrigin(pub String);
+
+/// Limits and identity of the surface.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Version of the binary.
+    pub version: &'static str,
+    /// Where browsers find this server, if it is known.
+    pub public_origin: Option<WebOrigin>,
+    /// Other origins whose pages may use a cookie session.
+    pub allowed_origins: Vec<WebOrigin>,
+    /// Longest body of a request to Phoenix's own API, in bytes.
+    pub max_body_bytes: usize,
+    /// Longest path and query, in bytes.
+    pub max_uri_bytes: usize,
+    /// A body that is not complete by then is given up.
+    pub body_timeout: Duration,
+    /// A request that is not answered by then is given up.
+    pub request_timeout: Duration,
+    /// First half of every request id: differs between processes.
+    pub instance: u64,
+}
+
+/// What the surface is made of.
+#[derive(Clone)]
+pub struct HttpParts {
+    /// Limits and identity.
+    pub settings: HttpSettings,
+    /// The use cases.
+    pub auth: Auth,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How the rest of the process does.
+    pub introspection: Arc<dyn Introspection>,
+}

@@ -1,0 +1,304 @@
+//! What happens to a request, in order. This file is the whole answer.
+//!
+//! One fused service on our own accept loop: the steps are called in turn, `GET /api/auth/me` of a session in
+//! memory is answered without leaving this file, and everything else goes on to the routes.
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::IntoResponse;
+use futures_util::FutureExt;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use phoenix_auth::model::{Moment, TokenHash, UserAgent};
+use phoenix_auth::ops::{Authenticated, ClientInfo, Rejection};
+use phoenix_auth::ports::Tier;
+use tower::ServiceExt;
+use tracing::Instrument;
+
+use crate::body::{Body, full};
+use crate::client_ip::ClientIp;
+use crate::cookie::CookieForm;
+use crate::credentials::{Carrier, Presented};
+use crate::extract::{Identity, RequestContext};
+use crate::header_values::{
+    RequestId, RequestIds, X_AUTH_TIME, X_CACHE_HIT, X_PHOENIX_VERSION, X_REQUEST_ID, X_RESPONSE_TIME,
+    X_SYSTEM_STATUS, X_TOTAL_TIME, milliseconds,
+};
+use crate::json;
+use crate::origin::Provenance;
+use crate::problem::{Kind, Problem};
+use crate::routes;
+use crate::settings::HttpParts;
+
+/// Headers that say who the caller is to an application behind us. Nobody outside may send them (invariant 7).
+const IDENTITY_HEADERS: [HeaderName; 5] = [
+    HeaderName::from_static("x-phoenix-user-id"),
+    HeaderName::from_static("x-phoenix-email"),
+    HeaderName::from_static("x-phoenix-role"),
+    HeaderName::from_static("x-phoenix-session-id"),
+    HeaderName::from_static("x-phoenix-assertion"),
+];
+
+/// The other end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Answers requests. Cheap to clone: all state is shared.
+#[derive(Clone)]
+pub struct Stack {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    parts: HttpParts,
+    ids: RequestIds,
+    router: Router,
+    version: HeaderValue,
+}
+
+/// What the answer's headers tell of the way here.
+struct Trace {
+    id: RequestId,
+    started: Moment,
+    auth_time: Duration,
+    tier: Option<Tier>,
+}
+
+impl Stack {
+    /// Builds the routes once.
+    #[must_use]
+    pub fn new(parts: HttpParts) -> Self {
+        let shared = Shared {
+            ids: RequestIds::new(parts.settings.instance),
+            router: routes::router(parts.clone()),
+            version: HeaderValue::from_static(parts.settings.version),
+            parts,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+        // 1. Request id and clock, first: everything after can be told apart and timed. Read once, passed down.
+        let shared = &*self.shared;
+        let trace = Trace {
+            id: shared.ids.next(),
+            started: shared.parts.clock.now(),
+            auth_time: Duration::ZERO,
+            tier: None,
+        };
+        // 2. Panics end here, outside every other step: one request fails, with its id, and the process goes on.
+        let id = trace.id;
+        match AssertUnwindSafe(shared.answer(peer, request, trace)).catch_unwind().await {
+            Ok(response) => response,
+            Err(_panic) => {
+                tracing::error!(request_id = id.as_str(), "a request panicked");
+                shared.refuse(Kind::Internal, &id)
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn answer(&self, peer: Peer, mut request: Request<Incoming>, mut trace: Trace) -> Response<Body> {
+        // 3. Trust: identity headers from outside are removed, and the client's address is decided, before anyone reads either.
+        for name in &IDENTITY_HEADERS {
+            request.headers_mut().remove(name);
+        }
+        let client_ip = ClientIp::of_peer(peer.0);
+        // 4. Limits that need no body. Header size and time, and connections, are bounded by the accept loop.
+        if request.uri().path_and_query().map_or(0, |p| p.as_str().len()) > self.parts.settings.max_uri_bytes
+        {
+            return self.finish(Problem::from(Kind::UriTooLong).into_response().map(Either::Right), &trace);
+        }
+        // 5. Authentication, from memory if it can be: no I/O, and nothing is built that the answer does not need.
+        let form = CookieForm::of_request(&self.parts.settings, request.uri(), request.headers());
+        let presented = Presented::find(request.headers(), form);
+        let hash = match presented {
+            Presented::Token(text, carrier) => {
+                TokenHash::of_presented(text, self.parts.auth.keys()).zip(Some(carrier))
+            }
+            Presented::None | Presented::Malformed | Presented::Ambiguous => None,
+        };
+        let known = hash.and_then(|(hash, _)| self.parts.auth.authenticate_from_memory(&hash, trace.started));
+        // 6. The hot path: who am I, asked by a session in memory.
+        if let Some(Ok(caller)) = &known
+            && request.method() == Method::GET
+            && request.uri().path() == routes::ME
+        {
+            trace.tier = Some(caller.tier);
+            return self.me(caller, &mut trace);
+        }
+        let client = ClientInfo { ip: Some(client_ip.address()), user_agent: UserAgent::default() };
+        let refused = match presented {
+            Presented::Ambiguous => Some(Kind::AmbiguousCredentials),
+            Presented::None | Presented::Malformed | Presented::Token(..) => None,
+        };
+        let malformed = presented != Presented::None && hash.is_none();
+        let context = RequestContext { client, cookie_form: form };
+        // The rest is boxed, so that the hot path does not carry its state.
+        let cold = Cold { hash, known, malformed, refused, context };
+        Box::pin(self.cold(request, cold, trace)).await
+    }
+
+    fn me(&self, caller: &Authenticated, trace: &mut Trace) -> Response<Body> {
+        let body = json::me(&caller.active, &self.parts.auth.policy().sessions);
+        let mut response = Response::new(full(body));
+        response.headers_mut().reserve(16);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let now = self.parts.clock.now();
+        trace.auth_time = now.mono.saturating_sub(trace.started.mono);
+        self.mark(&mut response, trace, now);
+        response
+    }
+
+    async fn cold(&self, mut request: Request<Incoming>, cold: Cold, mut trace: Trace) -> Response<Body> {
+        let span = tracing::info_span!("request", id = trace.id.as_str());
+        let (method, path) = (request.method().clone(), routes::template(request.uri().path()));
+        let answer = async {
+            let Cold { hash, known, malformed, refused, mut context } = cold;
+            if let Some(kind) = refused {
+                return Problem::from(kind).into_response();
+            }
+            if let Some(agent) = request.headers().get(USER_AGENT) {
+                context.client.user_agent = UserAgent::new(&String::from_utf8_lossy(agent.as_bytes()));
+            }
+            // 5 continued: what memory did not know is asked of Redis and the database; only routes of ours that
+            // use sessions ask.
+            let mut identity = if !path.uses_sessions() {
+                Identity::Anonymous
+            } else if malformed {
+                Identity::Rejected(Rejection::Malformed)
+            } else {
+                match self.identify(hash, known, &mut trace).await {
+                    Ok(identity) => identity,
+                    Err(problem) => return problem.into_response(),
+                }
+            };
+            // 7. Same origin, after authentication, because it protects cookie sessions only.
+            if let Err(problem) = self.check_provenance(&request, path, &mut identity) {
+                return problem.into_response();
+            }
+            request.extensions_mut().insert(identity);
+            request.extensions_mut().insert(context);
+            // 8. The route, under the deadline of the whole request.
+            let routed = self.router.clone().oneshot(request);
+            match tokio::time::timeout(self.parts.settings.request_timeout, routed).await {
+                Ok(Ok(response)) => response,
+                Err(_elapsed) => Problem::from(Kind::Busy).into_response(),
+            }
+        };
+        let response = answer.instrument(span.clone()).await;
+        let response = self.finish(response.map(Either::Right), &trace);
+        let elapsed = self.parts.clock.now().mono.saturating_sub(trace.started.mono);
+        let _entered = span.enter();
+        log(&method, path, response.status().as_u16(), elapsed);
+        response
+    }
+
+    async fn identify(
+        &self,
+        hash: Option<(TokenHash, Carrier)>,
+        known: Option<Result<Authenticated, Rejection>>,
+        trace: &mut Trace,
+    ) -> Result<Identity, Problem> {
+        let Some((hash, carrier)) = hash else { return Ok(Identity::Anonymous) };
+        let verdict = match known {
+            Some(verdict) => Ok(verdict),
+            None => self.parts.auth.authenticate(&hash, trace.started).await,
+        };
+        trace.auth_time = self.parts.clock.now().mono.saturating_sub(trace.started.mono);
+        let identity = match verdict? {
+            Ok(caller) => Identity::Known(caller, carrier),
+            Err(rejection) => Identity::Rejected(rejection),
+        };
+        trace.tier = identity.tier();
+        Ok(identity)
+    }
+
+    /// Refuses unsafe requests that a browser may have been made to send. A login that does not say where it comes
+    /// from goes on without the session it was sent with.
+    fn check_provenance(
+        &self,
+        request: &Request<Incoming>,
+        path: routes::Template,
+        identity: &mut Identity,
+    ) -> Result<(), Problem> {
+        if request.method().is_safe() {
+            return Ok(());
+        }
+        let by_cookie = matches!(identity, Identity::Known(_, Carrier::Cookie));
+        let provenance = Provenance::of_request(&self.parts.settings, request.uri(), request.headers());
+        match provenance {
+            Provenance::CrossOrigin if by_cookie || path.opens_sessions() => Err(Kind::CrossOrigin.into()),
+            Provenance::Unknown if by_cookie && path.opens_sessions() => {
+                *identity = Identity::Anonymous;
+                Ok(())
+            }
+            Provenance::Unknown if by_cookie => Err(Problem::new(Kind::CrossOrigin)
+                .detail("Send an Origin header with this server's address, or use Authorization: Bearer.")),
+            Provenance::SameOrigin | Provenance::CrossOrigin | Provenance::Unknown => Ok(()),
+        }
+    }
+
+    fn finish(&self, mut response: Response<Body>, trace: &Trace) -> Response<Body> {
+        self.mark(&mut response, trace, self.parts.clock.now());
+        response
+    }
+
+    fn refuse(&self, kind: Kind, id: &RequestId) -> Response<Body> {
+        let mut response = Problem::from(kind).into_response().map(Either::Right);
+        response.headers_mut().insert(X_REQUEST_ID, id.value());
+        response.headers_mut().insert(X_PHOENIX_VERSION, self.version.clone());
+        response
+    }
+
+    /// The headers of every answer.
+    fn mark(&self, response: &mut Response<Body>, trace: &Trace, now: Moment) {
+        let total = milliseconds(now.mono.saturating_sub(trace.started.mono));
+        let auth = if trace.auth_time.is_zero() {
+            HeaderValue::from_static("0.000ms")
+        } else {
+            milliseconds(trace.auth_time)
+        };
+        let headers: &mut HeaderMap = response.headers_mut();
+        headers.insert(X_RESPONSE_TIME, total.clone());
+        headers.insert(X_TOTAL_TIME, total);
+        headers.insert(X_AUTH_TIME, auth);
+        headers.insert(X_CACHE_HIT, HeaderValue::from_static(trace.tier.map_or("none", Tier::as_str)));
+        headers.insert(X_REQUEST_ID, trace.id.value());
+        headers.insert(X_PHOENIX_VERSION, self.version.clone());
+        let status = self.parts.introspection.system_status();
+        headers.insert(X_SYSTEM_STATUS, HeaderValue::from_static(status.as_str()));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+}
+
+/// What the first steps found out, for the steps that only some requests need.
+struct Cold {
+    hash: Option<(TokenHash, Carrier)>,
+    known: Option<Result<Authenticated, Rejection>>,
+    malformed: bool,
+    refused: Option<Kind>,
+    context: RequestContext,
+}
+
+/// One line a request: routine reads at debug, changes at info, our own failures at error.
+fn log(method: &Method, path: routes::Template, status: u16, elapsed: Duration) {
+    let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    let route = path.as_str();
+    if status >= 500 {
+        tracing::error!(%method, route, status, elapsed_us, "request");
+    } else if method.is_safe() {
+        tracing::debug!(%method, route, status, elapsed_us, "request");
+    } else {
+        tracing::info!(%method, route, status, elapsed_us, "request");
+    }
+}

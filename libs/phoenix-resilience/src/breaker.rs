@@ -1,0 +1,197 @@
+//! Circuit breaker (Nygard, Release It!, 2nd edition, "Circuit Breaker"): consecutive failures open it, a single
+//! probe closes it.
+//!
+//! Failures are those of the dependency or the way to it. A well-formed refusal by the dependency is a success.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// When a breaker opens and how long it waits.
+#[derive(Clone, Copy, Debug)]
+pub struct BreakerLimits {
+    /// Consecutive failures that open it.
+    pub failures: u32,
+    /// Pause before the first probe.
+    pub min_pause: Duration,
+    /// Longest pause between probes.
+    pub max_pause: Duration,
+}
+
+/// Stands between callers and a dependency.
+#[derive(Debug)]
+pub struct Breaker {
+    limits: BreakerLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed { failures: u32 },
+    Open { until: Duration, pause: Duration },
+    Probing { pause: Duration },
+}
+
+/// Leave to call the dependency once. Dropped without a verdict, it says nothing about the dependency, and if it
+/// was the probe the next caller probes.
+#[derive(Debug)]
+#[must_use = "tell the breaker how the call went"]
+pub struct Call<'a> {
+    breaker: &'a Breaker,
+    probe: bool,
+    told: bool,
+}
+
+impl Breaker {
+    /// Closed.
+    #[must_use]
+    pub const fn new(limits: BreakerLimits) -> Self {
+        Self { limits, state: Mutex::new(State::Closed { failures: 0 }) }
+    }
+
+    /// Leave for one call at `now`, or `None` when the dependency is to be spared.
+    pub fn admit(&self, now: Duration) -> Option<Call<'_>> {
+        let mut state = self.lock();
+        let probe = match *state {
+            State::Closed { .. } => false,
+            State::Open { until, pause } if now >= until => {
+                *state = State::Probing { pause };
+                true
+            }
+            State::Open { .. } | State::Probing { .. } => return None,
+        };
+        Some(Call { breaker: self, probe, told: false })
+    }
+
+    /// Whether calls pass freely.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(*self.lock(), State::Closed { .. })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call<'_> {
+    /// The dependency answered.
+    pub fn succeeded(mut self) {
+        self.told = true;
+        let mut state = self.breaker.lock();
+        if self.probe || matches!(*state, State::Closed { .. }) {
+            *state = State::Closed { failures: 0 };
+        }
+    }
+
+    /// The dependency did not answer, or the way to it broke, by `now`.
+    pub fn failed(mut self, now: Duration) {
+        self.told = true;
+        let limits = self.breaker.limits;
+        let mut state = self.breaker.lock();
+        *state = match *state {
+            State::Closed { failures } if failures + 1 < limits.failures => {
+                State::Closed { failures: failures + 1 }
+            }
+            State::Closed { .. } => {
+                State::Open { until: now.saturating_add(limits.min_pause), pause: limits.min_pause }
+            }
+            State::Probing { pause } if self.probe => {
+                let pause = pause.saturating_mul(2).min(limits.max_pause);
+                State::Open { until: now.saturating_add(pause), pause }
+            }
+            // A call from before it opened: known already.
+            State::Open { until, pause } => State::Open { until, pause },
+            State::Probing { pause } => State::Probing { pause },
+        };
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if self.probe && !self.told {
+            let mut state = self.breaker.lock();
+            if let State::Probing { pause } = *state {
+                *state = State::Open { until: Duration::ZERO, pause };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: BreakerLimits = BreakerLimits {
+        failures: 3,
+        min_pause: Duration::from_millis(100),
+        max_pause: Duration::from_millis(400),
+    };
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn fail(breaker: &Breaker, now: Duration) {
+        breaker.admit(now).expect("admitted").failed(now);
+    }
+
+    #[test]
+    fn opens_after_consecutive_failures_only() {
+        let breaker = Breaker::new(LIMITS);
+        fail(&breaker, at(0));
+        fail(&breaker, at(0));
+        breaker.admit(at(0)).expect("closed").succeeded();
+        fail(&breaker, at(0));
+        fail(&breaker, at(0));
+        assert!(breaker.is_closed());
+        fail(&breaker, at(0));
+        assert!(breaker.admit(at(99)).is_none());
+    }
+
+    #[test]
+    fn one_probe_at_a_time_with_doubling_pauses() {
+        let breaker = Breaker::new(LIMITS);
+        (0..3).for_each(|_| fail(&breaker, at(0)));
+        let mut now = 0;
+        for pause in [100, 200, 400, 400] {
+            assert!(breaker.admit(at(now + pause - 1)).is_none());
+            now += pause;
+            let probe = breaker.admit(at(now)).expect("the probe");
+            assert!(breaker.admit(at(now)).is_none(), "only one probe");
+            probe.failed(at(now));
+        }
+        breaker.admit(at(now + 400)).expect("the probe").succeeded();
+        assert!(breaker.is_closed());
+    }
+
+    #[test]
+    fn an_abandoned_probe_does_not_keep_it_open_for_ever() {
+        let breaker = Breaker::new(LIMITS);
+        (0..3).for_each(|_| fail(&breaker, at(0)));
+        drop(breaker.admit(at(100)).expect("the probe"));
+        assert!(breaker.admit(at(100)).is_some());
+    }
+
+    proptest! {
+        /// Whatever happens, a dependency that works again is used again within the longest pause.
+        #[test]
+        fn it_always_recovers(verdicts in prop::collection::vec((0_u64..300, 0_u8..3), 0..60)) {
+            let breaker = Breaker::new(LIMITS);
+            let mut now = 0;
+            for (pass, verdict) in verdicts {
+                now += pass;
+                if let Some(call) = breaker.admit(at(now)) {
+                    match verdict {
+                        0 => call.succeeded(),
+                        1 => call.failed(at(now)),
+                        _ => drop(call),
+                    }
+                }
+            }
+            breaker.admit(at(now + 400)).expect("a probe is due").succeeded();
+            prop_assert!(breaker.is_closed());
+        }
+    }
+}
