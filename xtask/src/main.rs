@@ -1,2 +1,67 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: everything about this repository that is longer than one command line. This file only parses the
+//! command line; each command has a module of its own in the library.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::{bench, check, regen, spec, test};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the Phoenix repository", disable_version_flag = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run all tests; installs PostgreSQL and Redis where it may
+    Test {
+        /// Passed on to `cargo test`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        _arguments: Vec<String>,
+    },
+    /// Format, lints, documentation, licences, specification and generated files
+    Check {
+        /// Also look for known vulnerabilities, which needs the network
+        #[arg(long)]
+        advisories: bool,
+    },
+    /// Show which test proves which line of spec.txt
+    Spec,
+    /// Write the generated files
+    Regen {
+        /// Compare instead of writing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure, and compare with the bars
+    Bench(bench::Arguments),
+    /// The server that benchmarks compare with
+    #[command(hide = true)]
+    BenchReferenceServer {
+        /// Where to listen
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// End when standard input is closed
+        #[arg(long)]
+        until_stdin_closes: bool,
+    },
+}
+
+fn main() -> Result<ExitCode> {
+    match CommandLine::parse().command {
+        // As they were typed: clap would swallow the `--` that separates arguments of the tests.
+        Command::Test { .. } => test::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Command::Check { advisories } => check::run(advisories),
+        Command::Spec => spec::run(),
+        Command::Regen { check } => regen::run(check),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::BenchReferenceServer { listen, until_stdin_closes } => {
+            bench::reference::serve(listen, until_stdin_closes)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The parts of the `phoenix` binary: commands, the composition root, the lifecycle, the listener.
+//!
+//! Owns what only a process has: the clock, randomness, threads, sockets, signals and exit codes. Does not own any
+//! rule about users or sessions, nor any statement or JSON shape.
+
+pub mod app;
+mod background;
+pub mod cli;
+pub mod clock;
+mod database;
+pub mod entropy;
+mod introspect;
+pub mod lifecycle;
+pub mod listener;
+mod logging;
+mod passwords;
+mod serve;
+mod status_word;
+
+/// Version of this binary.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

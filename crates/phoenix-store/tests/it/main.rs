@@ -1,0 +1,7 @@
+//! Tests of the stores: one conformance suite that both databases pass, and what only one of them can get wrong.
+
+mod conformance;
+mod fixtures;
+mod harness;
+mod postgres;
+mod sqlite;

@@ -1,0 +1,9 @@
+//! What only PostgreSQL can get wrong: outages, pools, plans, migrations by many nodes.
+
+mod durability;
+mod migrations;
+mod order;
+mod outages;
+mod plans;
+mod pool;
+mod refusals;

@@ -1,0 +1,85 @@
+//! `phoenix session ...`
+
+use clap::Subcommand;
+use phoenix_auth::model::{SessionId, SessionSummary};
+use phoenix_config::Config;
+use serde_json::{Value, json};
+
+use super::user::{explain, find};
+use super::{Failure, output, with_app};
+
+#[derive(Subcommand, Debug)]
+pub(super) enum SessionCommand {
+    /// List an account's sessions, the last used first
+    List {
+        /// Email or id
+        user: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End one session of an account, or all of them
+    Revoke {
+        /// Email or id
+        user: String,
+        /// The session to end
+        #[arg(long, conflicts_with = "all", required_unless_present = "all")]
+        session: Option<String>,
+        /// End all
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+pub(super) async fn run(config: &Config, command: SessionCommand) -> Result<(), Failure> {
+    with_app(config, async |app| {
+        let auth = &app.auth;
+        match command {
+            SessionCommand::List { user, json } => {
+                let user = find(auth, &user).await?;
+                let sessions = auth.sessions_of(user.id).await.map_err(explain)?;
+                let value = Value::Array(sessions.iter().map(view).collect());
+                output::value(json, &value, || table(&sessions))
+            }
+            SessionCommand::Revoke { user, session, .. } => {
+                let user = find(auth, &user).await?;
+                let count = match session {
+                    Some(text) => {
+                        let id: SessionId = text.parse().map_err(|_| {
+                            Failure::Wrong(format!("phoenix: {text:?} is not a session's id"))
+                        })?;
+                        auth.end_session_of(user.id, id).await.map_err(explain).map(|()| 1)?
+                    }
+                    None => auth.end_all_sessions(user.id).await.map_err(explain)?,
+                };
+                output::text(&format!("{count} session(s) of {} ended.\n", user.email))
+            }
+        }
+    })
+    .await
+}
+
+fn view(summary: &SessionSummary) -> Value {
+    let session = &summary.session;
+    json!({
+        "id": session.id.to_string(),
+        "createdAt": session.created_at.to_string(),
+        "lastSeenAt": session.last_seen_at.to_string(),
+        "expiresAt": session.expires_at.to_string(),
+        "device": session.device,
+        "ipAddress": session.ip_address.map(|address| address.to_string()),
+        "userAgent": summary.user_agent,
+    })
+}
+
+fn table(sessions: &[SessionSummary]) -> String {
+    let mut text = format!("{:36}  {:24}  {:24}  {:39}  device\n", "id", "created", "last seen", "address");
+    for SessionSummary { session, .. } in sessions {
+        let address = session.ip_address.map_or_else(String::new, |address| address.to_string());
+        text += &format!(
+            "{}  {}  {}  {address:39}  {}\n",
+            session.id, session.created_at, session.last_seen_at, session.device
+        );
+    }
+    text
+}

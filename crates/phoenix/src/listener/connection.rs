@@ -1,0 +1,129 @@
+//! One connection, from its first byte to its end: HTTP/1.1 or HTTP/2, every wait with a bound.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use phoenix_http::{Peer, Stack};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::ConnectionLimits;
+
+/// First bytes of HTTP/2 with prior knowledge (RFC 9113 section 3.4). No HTTP/1.1 method begins like this.
+const HTTP2_MARK: &[u8] = b"PRI ";
+/// Pause before looking again when less than the mark has arrived.
+const SNIFF_PAUSE: Duration = Duration::from_millis(5);
+/// An HTTP/2 peer must answer a ping within this.
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams that a peer may open and reset before it is disconnected (CVE-2023-44487).
+const HTTP2_MAX_RESETS: usize = 20;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Serves the connection until it ends, grows too old, or the process drains.
+pub(super) async fn run(
+    stream: TcpStream,
+    peer: SocketAddr,
+    stack: Stack,
+    limits: ConnectionLimits,
+    draining: CancellationToken,
+) {
+    let protocol = tokio::select! {
+        () = draining.cancelled() => return,
+        sniffed = tokio::time::timeout(limits.first_byte_timeout, sniff(&stream)) => sniffed,
+    };
+    // Nothing came in time, or the peer left: there is nobody to answer.
+    let Ok(Ok(Some(protocol))) = protocol else { return };
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let peer = Peer(peer.ip());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let stack = stack.clone();
+        async move { Ok::<_, Infallible>(stack.handle(peer, request).await) }
+    });
+    let io = TokioIo::new(stream);
+    match protocol {
+        Protocol::Http1 => {
+            let mut connection = pin!(http1(limits).serve_connection(io, service).with_upgrades());
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = end_is_due(limits.max_age, &draining) => connection.as_mut().graceful_shutdown(),
+            }
+            let _ = connection.await;
+        }
+        Protocol::Http2 => {
+            let mut connection = pin!(http2(limits).serve_connection(io, service));
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = end_is_due(limits.max_age, &draining) => connection.as_mut().graceful_shutdown(),
+            }
+            let _ = connection.await;
+        }
+    }
+}
+
+/// What the first bytes say, without taking them. `None` when the peer closed.
+async fn sniff(stream: &TcpStream) -> std::io::Result<Option<Protocol>> {
+    let mut bytes = [0; HTTP2_MARK.len()];
+    loop {
+        let count = stream.peek(&mut bytes).await?;
+        let arrived = bytes.get(..count).unwrap_or_default();
+        if arrived.is_empty() {
+            return Ok(None);
+        }
+        if arrived == HTTP2_MARK {
+            return Ok(Some(Protocol::Http2));
+        }
+        if !HTTP2_MARK.starts_with(arrived) {
+            return Ok(Some(Protocol::Http1));
+        }
+        // `peek` does not wait for more than it has seen. The caller bounds the loop.
+        pause(SNIFF_PAUSE).await;
+    }
+}
+
+async fn end_is_due(max_age: Duration, draining: &CancellationToken) {
+    // Old, or draining: the connection is told the same.
+    let _ = tokio::time::timeout(max_age, draining.cancelled()).await;
+}
+
+async fn pause(pause: Duration) {
+    let _ = tokio::time::timeout(pause, std::future::pending::<()>()).await;
+}
+
+fn http1(limits: ConnectionLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read_timeout)
+        .max_headers(limits.max_headers)
+        .max_buf_size(limits.max_header_bytes)
+        .pipeline_flush(true)
+        .half_close(false);
+    builder
+}
+
+fn http2(limits: ConnectionLimits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.http2_max_streams)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(HTTP2_MAX_RESETS)
+        .max_local_error_reset_streams(HTTP2_MAX_RESETS)
+        .keep_alive_interval(limits.header_read_timeout)
+        .keep_alive_timeout(HTTP2_PING_TIMEOUT);
+    builder
+}

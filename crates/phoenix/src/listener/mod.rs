@@ -1,0 +1,115 @@
+//! Sockets: the accept loop, and who may connect.
+
+mod admission;
+mod connection;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use phoenix_config::Config;
+use phoenix_http::Stack;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::lifecycle::Lifecycle;
+use admission::Admission;
+
+/// Connections that the kernel keeps for us until we accept them.
+const BACKLOG: i32 = 4096;
+/// Pause after the system refused to accept: out of file descriptors, most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Limits of connections.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// Most connections at once from one IPv4 address or IPv6 /64.
+    pub max_per_address: usize,
+    /// The first byte must arrive by then.
+    pub first_byte_timeout: Duration,
+    /// A request's header must be complete by then; a connection idle for longer is closed.
+    pub header_read_timeout: Duration,
+    /// A connection older than this is closed after the request it serves.
+    pub max_age: Duration,
+    /// Largest header of a request in bytes.
+    pub max_header_bytes: usize,
+    /// Most header fields of a request.
+    pub max_headers: usize,
+    /// Most requests at once on one HTTP/2 connection.
+    pub http2_max_streams: u32,
+}
+
+impl ConnectionLimits {
+    /// As configured.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let server = &config.server;
+        Self {
+            max_connections: server.max_connections,
+            max_per_address: server.max_connections_per_address,
+            first_byte_timeout: server.first_byte_timeout,
+            header_read_timeout: server.header_read_timeout,
+            max_age: server.max_connection_age,
+            max_header_bytes: server.max_header_bytes.as_usize(),
+            max_headers: server.max_headers,
+            http2_max_streams: server.http2_max_streams,
+        }
+    }
+}
+
+/// Binds the address.
+///
+/// # Errors
+/// What the system says, for example that the port is taken.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts and serves connections until the process drains.
+pub async fn serve(listener: TcpListener, stack: Stack, limits: ConnectionLimits, lifecycle: Lifecycle) {
+    let admission = Admission::new(limits.max_connections, limits.max_per_address);
+    loop {
+        let accepted = tokio::select! {
+            () = lifecycle.draining().cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(stream, peer, &admission, &stack, limits, &lifecycle),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a connection could not be accepted"
+                );
+                // The same error would come at once again.
+                let _ = tokio::time::timeout(ACCEPT_PAUSE, lifecycle.draining().cancelled()).await;
+            }
+        }
+    }
+}
+
+fn admit(
+    stream: TcpStream,
+    peer: SocketAddr,
+    admission: &Admission,
+    stack: &Stack,
+    limits: ConnectionLimits,
+    lifecycle: &Lifecycle,
+) {
+    let Some(place) = admission.enter(peer.ip()) else {
+        // Closed without a word: answering would cost more than the caller's connecting did.
+        tracing::debug!("a connection was refused: too many are open");
+        return;
+    };
+    let (stack, draining) = (stack.clone(), lifecycle.draining().clone());
+    lifecycle.spawn_connection(async move {
+        connection::run(stream, peer, stack, limits, draining).await;
+        drop(place);
+    });
+}
