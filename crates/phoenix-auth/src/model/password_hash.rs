@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use argon2::password_hash::phc::PasswordHash as Phc;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 
@@ -11,6 +11,8 @@ use crate::ports::Entropy;
 
 /// Salt length in bytes (RFC 9106 section 3.1 recommends 16).
 const SALT_BYTES: usize = 16;
+/// Length of a hash in bytes, as the library makes them.
+const OUTPUT_BYTES: usize = 32;
 /// A stored hash that asks for more than this is refused instead of exhausting the machine.
 const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 const MAX_ITERATIONS: u32 = 20;
@@ -61,10 +63,29 @@ impl HashParams {
         Ok(PasswordHash(hash.to_string()))
     }
 
+    /// A hash of no password at all, at this cost: its output is random. Verifying against it takes as long as
+    /// against any other and always fails. Making it costs nothing.
+    pub fn decoy(&self, entropy: &dyn Entropy) -> Result<PasswordHash, PasswordHashError> {
+        let mut random = [0_u8; SALT_BYTES + OUTPUT_BYTES];
+        entropy.fill(&mut random);
+        let (salt, output) = random.split_at(SALT_BYTES);
+        let phc = Phc {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&self.params()?).map_err(|_| PasswordHashError::Stored)?,
+            salt: Some(Salt::new(salt).map_err(|_| PasswordHashError::Stored)?),
+            hash: Some(Output::new(output).map_err(|_| PasswordHashError::Stored)?),
+        };
+        Ok(PasswordHash(phc.to_string()))
+    }
+
     fn argon2(&self) -> Result<Argon2<'static>, PasswordHashError> {
-        let params = Params::new(self.memory_kib, self.iterations, self.parallelism, None)
-            .map_err(PasswordHashError::Params)?;
-        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params()?))
+    }
+
+    fn params(&self) -> Result<Params, PasswordHashError> {
+        Params::new(self.memory_kib, self.iterations, self.parallelism, None)
+            .map_err(PasswordHashError::Params)
     }
 }
 
@@ -143,6 +164,15 @@ mod tests {
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
         assert!(hash.verify(&password("right")).expect("usable"));
         assert!(!hash.verify(&password("wrong")).expect("usable"));
+    }
+
+    #[test]
+    fn a_decoy_looks_like_any_hash_and_matches_nothing() {
+        let decoy = CHEAP.decoy(&CountingEntropy::default()).expect("allowed parameters");
+        let real = CHEAP.hash(&password("x"), &CountingEntropy::default()).expect("cheap hash");
+        assert_eq!(decoy.as_str().len(), real.as_str().len());
+        assert!(!decoy.verify(&password("x")).expect("usable"));
+        assert!(!decoy.is_weaker_than(&CHEAP));
     }
 
     #[test]

@@ -77,10 +77,12 @@ pub struct SignedIn {
 }
 
 impl Auth {
-    /// Puts the use cases together. Hashes one password, to have a decoy of the current cost.
+    /// Puts the use cases together.
+    ///
+    /// # Errors
+    /// `Hashing` when the policy's hash parameters are not allowed.
     pub fn new(parts: Parts) -> Result<Self, crate::AuthError> {
-        let decoy =
-            password_work::decoy(&parts.policy.hash, &*parts.entropy).map_err(crate::AuthError::Hashing)?;
+        let decoy = parts.policy.hash.decoy(&*parts.entropy).map_err(crate::AuthError::Hashing)?;
         Ok(Self { parts: Arc::new(parts), decoy })
     }
 

@@ -74,10 +74,3 @@ impl fmt::Debug for PasswordJob {
         })
     }
 }
-
-/// A hash, at today's cost, that no password can match: its password is random and forgotten.
-pub(super) fn decoy(params: &HashParams, entropy: &dyn Entropy) -> Result<PasswordHash, PasswordHashError> {
-    let token = crate::model::SessionToken::generate(entropy);
-    let password = Password::new(token.expose().to_owned()).map_err(|_| PasswordHashError::Stored)?;
-    params.hash(&password, entropy)
-}

@@ -30,7 +30,7 @@ impl Auth {
         let now = self.now();
         let new =
             self.check_new_user(request.email, request.password, request.profile, Role::user(), now).await?;
-        let user = shown(&new);
+        let user = User { last_active_at: Some(now), ..shown(&new) };
         let (token, session) = self.prepare_session(&user, &request.client, now);
         match self.parts.store.create_user(&new, Some(&session)).await.map(Durable::acknowledge)? {
             UserCreated::Created => Ok(SignedIn::new(token, session.session, user)),
@@ -105,6 +105,6 @@ fn shown(new: &NewUser) -> User {
         profile: new.profile.clone(),
         settings: "{}".to_owned(),
         created_at: new.created_at,
-        last_active_at: Some(new.created_at),
+        last_active_at: None,
     }
 }

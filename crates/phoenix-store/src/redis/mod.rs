@@ -19,11 +19,8 @@ use redis::io::tcp::TcpSettings;
 use redis::{AsyncCommands, Client, IntoConnectionInfo, RedisError};
 
 /// Opens after this many commands in a row failed.
-const BREAKER: BreakerLimits = BreakerLimits {
-    failures: 3,
-    min_pause: Duration::from_millis(200),
-    max_pause: Duration::from_secs(5),
-};
+const BREAKER: BreakerLimits =
+    BreakerLimits { failures: 3, min_pause: Duration::from_millis(200), max_pause: Duration::from_secs(5) };
 
 /// How to reach Redis.
 #[derive(Clone)]
@@ -164,7 +161,11 @@ impl RedisSessions {
             }
             Ok(Err(error)) => {
                 let broken = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();
-                if broken { call.failed(self.clock.now().mono) } else { call.succeeded() }
+                if broken {
+                    call.failed(self.clock.now().mono);
+                } else {
+                    call.succeeded();
+                }
                 self.note_failure(&error.to_string());
                 None
             }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use phoenix_auth::model::{self, ActiveSession, Moment, SessionId, TokenHash, UserId};
-use phoenix_auth::ports::{Activity, Clock, Invalidation, Lookup, SessionCache, Stale, Store, StoreError, Tier};
+use phoenix_auth::ports::{
+    Activity, Clock, Invalidation, Lookup, SessionCache, Stale, Store, StoreError, Tier,
+};
 use phoenix_cache::{Freshness, Key, Memory, MemoryStats, Negatives, Seq, SingleFlight, Tag};
 use tokio::sync::{Notify, mpsc};
 
@@ -198,7 +200,8 @@ impl TieredSessions {
     async fn load(&self, hash: TokenHash, past_caches: bool) -> Result<Lookup, StoreError> {
         let inner = &self.inner;
         let mut loaded = self.join_load(hash, past_caches).await?;
-        if loaded.found.as_deref().is_some_and(|active| inner.freshness.is_stale(loaded.stamp, tags(active))) {
+        if loaded.found.as_deref().is_some_and(|active| inner.freshness.is_stale(loaded.stamp, tags(active)))
+        {
             // It was invalidated while it was loaded, perhaps before this request began. A load that starts now
             // sees the truth as of now.
             loaded = self.join_load(hash, true).await?;
@@ -231,7 +234,9 @@ impl Inner {
         let active = Arc::new(found.active);
         if !found.superseded {
             self.keep(&hash, &active, stamp, now);
-            if self.parts.redis.is_some() && self.to_redis.try_send((hash, Arc::clone(&active), stamp)).is_err() {
+            if self.parts.redis.is_some()
+                && self.to_redis.try_send((hash, Arc::clone(&active), stamp)).is_err()
+            {
                 self.counters.fill_dropped();
             }
         }
@@ -280,8 +285,11 @@ impl SessionCache for TieredSessions {
 
     fn seen(&self, hash: &TokenHash, active: &ActiveSession, now: Moment) -> Arc<ActiveSession> {
         let updated = Arc::new(active.seen_at(now.wall));
-        let activity =
-            Activity { session_id: active.session.id, user_id: active.user.id, at: updated.session.last_seen_at };
+        let activity = Activity {
+            session_id: active.session.id,
+            user_id: active.user.id,
+            at: updated.session.last_seen_at,
+        };
         if self.inner.activity.record(activity) {
             self.inner.memory.update(&key(hash), Arc::clone(&updated));
         }
