@@ -19,7 +19,7 @@ use zeroize::Zeroize;
 use crate::database::{Database, DatabaseOptions};
 use crate::introspect::Inspector;
 use crate::lifecycle::Lifecycle;
-use crate::passwords::BlockingPasswords;
+use crate::passwords::PasswordThreads;
 use crate::status_word::StatusWord;
 use crate::{VERSION, entropy};
 
@@ -74,13 +74,13 @@ impl App {
         let policy = policy(config);
         let cores = std::thread::available_parallelism().context("the number of cores is unknown")?;
         let spare_cores = std::num::NonZeroUsize::new(cores.get() - 1).unwrap_or(cores);
-        let passwords = BlockingPasswords::new(
+        let passwords = PasswordThreads::start(
             config.password.hash_workers.or_automatic(spare_cores).get(),
             config.password.hash_wait,
             policy.hash,
-            Arc::clone(&world.entropy),
-            lifecycle.tracker().clone(),
-        );
+            &world.entropy,
+        )
+        .context("the threads that hash passwords cannot start")?;
         let auth = Auth::new(Parts {
             store: database.store(),
             cache: Arc::new(tiers.clone()),

@@ -66,14 +66,11 @@ async fn keep_lease(lifecycle: Lifecycle, tiers: TieredSessions, word: Arc<Statu
     }
 }
 
+/// The last flush is `App::stop`'s: it closes the database right after, and must not do so under another one.
 async fn write_activity(lifecycle: Lifecycle, tiers: TieredSessions) {
-    loop {
-        let goes_on = lifecycle.pause(FLUSH_INTERVAL).await;
+    while lifecycle.pause(FLUSH_INTERVAL).await {
         if let Err(error) = tiers.flush_activity(FLUSH_BATCH).await {
             tracing::warn!(?error, "last-seens were not written; they wait for the next time");
-        }
-        if !goes_on {
-            return;
         }
     }
 }

@@ -2,19 +2,31 @@
 
 use std::io::{self, IsTerminal};
 
-use anyhow::Context;
 use phoenix_config::LogFormat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
+
+/// The configured filter is none.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "log.filter (PHOENIX_LOG) is {0:?}, which is no filter; use for example info or info,phoenix_store=debug"
+)]
+pub(crate) struct BadFilter(String);
+
+/// Whether the filter can be read: only what filters can say, so the configuration takes any text.
+///
+/// # Errors
+/// When it cannot.
+pub(crate) fn check(config: &phoenix_config::Log) -> Result<EnvFilter, BadFilter> {
+    EnvFilter::try_new(&config.filter).map_err(|_| BadFilter(config.filter.clone()))
+}
 
 /// Starts logging.
 ///
 /// # Errors
 /// When the filter cannot be read.
-pub(crate) fn start(config: &phoenix_config::Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.filter).with_context(|| {
-        format!("log.filter (PHOENIX_LOG) is {:?}, which is no filter; use for example info or info,phoenix_store=debug", config.filter)
-    })?;
+pub(crate) fn start(config: &phoenix_config::Log) -> Result<(), BadFilter> {
+    let filter = check(config)?;
     let human = match config.format {
         LogFormat::Human => true,
         LogFormat::Json => false,

@@ -1,49 +1,96 @@
-//! Where passwords are hashed: a bounded number of threads, a bounded number of waiting callers, a bounded wait.
+//! Where passwords are hashed: a fixed number of threads of low priority, a bounded number of waiting callers, a
+//! bounded wait.
+//!
+//! The threads are their own, not the runtime's, because they run at the lowest priority: a burst of logins uses
+//! what the requests leave over.
 
-use std::sync::Arc;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use phoenix_auth::model::HashParams;
 use phoenix_auth::ops::{PasswordJob, PasswordOutcome};
 use phoenix_auth::ports::{Entropy, PasswordPool, PasswordPoolBusy};
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Callers that may wait for a worker at once.
 const MAX_WAITING: usize = 1024;
+/// The lowest priority there is (`nice`).
+const NICE: i32 = 19;
 
-/// Runs password work on blocking threads.
-pub(crate) struct BlockingPasswords {
+/// Runs password work on threads of its own.
+pub(crate) struct PasswordThreads {
+    /// One permit for each thread, so that work is handed over only when a thread is free: the channel never holds
+    /// more than there are threads.
     workers: Arc<Semaphore>,
+    work: Mutex<Sender<Work>>,
     waiting: AtomicUsize,
     max_wait: Duration,
-    params: HashParams,
-    entropy: Arc<dyn Entropy>,
-    tasks: TaskTracker,
 }
 
-impl BlockingPasswords {
-    pub(crate) fn new(
-        workers: usize,
+/// Work for a thread. The permit belongs to the work, not to the caller: who hangs up does not make room for another
+/// hash while his own still runs.
+struct Work {
+    job: PasswordJob,
+    answer: oneshot::Sender<PasswordOutcome>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl PasswordThreads {
+    /// Starts the threads. They end when the pool is dropped.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start(
+        threads: usize,
         max_wait: Duration,
         params: HashParams,
-        entropy: Arc<dyn Entropy>,
-        tasks: TaskTracker,
-    ) -> Self {
-        Self {
-            workers: Arc::new(Semaphore::new(workers)),
+        entropy: &Arc<dyn Entropy>,
+    ) -> io::Result<Self> {
+        let (sender, receiver) = channel();
+        let receiver = Arc::new(Mutex::new(receiver));
+        for number in 0..threads {
+            let (receiver, entropy) = (Arc::clone(&receiver), Arc::clone(entropy));
+            thread::Builder::new()
+                .name(format!("password-{number}"))
+                .spawn(move || run_thread(&receiver, params, &*entropy))?;
+        }
+        Ok(Self {
+            workers: Arc::new(Semaphore::new(threads)),
+            work: Mutex::new(sender),
             waiting: AtomicUsize::new(0),
             max_wait,
-            params,
-            entropy,
-            tasks,
-        }
+        })
     }
 
     fn busy(&self) -> PasswordPoolBusy {
         PasswordPoolBusy { retry_after: self.max_wait.max(Duration::from_secs(1)) }
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, PasswordPoolBusy> {
+        let _waiting = Waiting::enter(&self.waiting).ok_or_else(|| self.busy())?;
+        let acquired = tokio::time::timeout(self.max_wait, Arc::clone(&self.workers).acquire_owned()).await;
+        acquired.map_err(|_elapsed| self.busy())?.map_err(|_closed| self.busy())
+    }
+}
+
+fn run_thread(receiver: &Mutex<Receiver<Work>>, params: HashParams, entropy: &dyn Entropy) {
+    // Not allowed to lower its priority, a thread works all the same.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+    loop {
+        let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Work { job, answer, _permit }) = next else { return };
+        let done = catch_unwind(AssertUnwindSafe(|| job.run(&params, entropy)));
+        // After a panic the caller learns that nothing came of it, and the thread goes on. A caller that has left
+        // misses nothing; the permit is given back either way.
+        if let Ok(outcome) = done {
+            let _ = answer.send(outcome);
+        }
     }
 }
 
@@ -64,23 +111,14 @@ impl Drop for Waiting<'_> {
 }
 
 #[async_trait]
-impl PasswordPool for BlockingPasswords {
+impl PasswordPool for PasswordThreads {
     async fn run(&self, job: PasswordJob) -> Result<PasswordOutcome, PasswordPoolBusy> {
-        let permit = {
-            let _waiting = Waiting::enter(&self.waiting).ok_or_else(|| self.busy())?;
-            let acquired =
-                tokio::time::timeout(self.max_wait, Arc::clone(&self.workers).acquire_owned()).await;
-            acquired.map_err(|_elapsed| self.busy())?.map_err(|_closed| self.busy())?
-        };
-        let (params, entropy) = (self.params, Arc::clone(&self.entropy));
-        let work = move || {
-            // The permit belongs to the work, not to the caller: who hangs up does not make room for another hash
-            // while his own still runs.
-            let _permit = permit;
-            job.run(&params, &*entropy)
-        };
-        // A panic while hashing, or the process going down.
-        self.tasks.spawn_blocking(work).await.map_err(|_| self.busy())
+        let permit = self.permit().await?;
+        let (answer, outcome) = oneshot::channel();
+        let work = Work { job, answer, _permit: permit };
+        // Both fail only when a thread panicked while hashing.
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).send(work).map_err(|_| self.busy())?;
+        outcome.await.map_err(|_| self.busy())
     }
 }
 
@@ -95,8 +133,9 @@ mod tests {
     /// About a tenth of a second.
     const SLOW: HashParams = HashParams { memory_kib: 65_536, iterations: 3, parallelism: 1 };
 
-    fn pool(workers: usize, max_wait: Duration) -> BlockingPasswords {
-        BlockingPasswords::new(workers, max_wait, CHEAP, Arc::new(SystemEntropy), TaskTracker::new())
+    fn pool(workers: usize, max_wait: Duration) -> PasswordThreads {
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        PasswordThreads::start(workers, max_wait, CHEAP, &entropy).expect("threads start")
     }
 
     fn password() -> Password {

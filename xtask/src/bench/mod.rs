@@ -21,6 +21,7 @@ pub mod build;
 pub mod cpu;
 mod generator;
 pub mod load;
+mod me;
 pub mod pin;
 pub mod reference;
 pub mod report;
@@ -34,7 +35,7 @@ use clap::Args;
 use report::{Bar, Machine};
 
 /// All benchmarks, in the order of `--list`.
-pub const BENCHES: &[Bench] = &[generator::BENCH];
+pub const BENCHES: &[Bench] = &[generator::BENCH, me::BENCH];
 
 /// One benchmark.
 #[derive(Clone, Copy, Debug)]

@@ -22,6 +22,8 @@ impl<T: Store + InstanceStore + StoreStatus> TestStore for T {}
 pub(crate) struct Db {
     pub(crate) name: &'static str,
     pub(crate) store: Arc<dyn TestStore>,
+    /// Where it is, if it is a server.
+    pub(crate) url: Option<String>,
     _folder: Option<TempDir>,
 }
 
@@ -43,13 +45,14 @@ pub(crate) fn sqlite_db() -> Db {
     let config = SqliteConfig::in_folder(folder.path());
     sqlite::migrate(&config).expect("a new file can be migrated");
     let store = SqliteStore::open(config).expect("a migrated file can be opened");
-    Db { name: "SQLite", store: Arc::new(store), _folder: Some(folder) }
+    Db { name: "SQLite", store: Arc::new(store), url: None, _folder: Some(folder) }
 }
 
 /// The store on a new database of the shared server.
 pub(crate) async fn postgres_db() -> Db {
-    let store = pg_store(pg_config(Postgres::shared().create_database())).await;
-    Db { name: "PostgreSQL", store: Arc::new(store), _folder: None }
+    let url = Postgres::shared().create_database();
+    let store = pg_store(pg_config(url.clone())).await;
+    Db { name: "PostgreSQL", store: Arc::new(store), url: Some(url), _folder: None }
 }
 
 /// A migrated store with the given options.

@@ -5,3 +5,4 @@ mod fixtures;
 mod harness;
 mod postgres;
 mod sqlite;
+mod tiers;

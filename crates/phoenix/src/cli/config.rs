@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::{Failure, SourceArgs, complain, output};
+use crate::logging;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum ConfigCommand {
@@ -25,7 +26,7 @@ pub(super) enum ConfigCommand {
 pub(super) fn run(sources: &SourceArgs, command: &ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check => {
-            sources.load()?;
+            logging::check(&sources.load()?.log).map_err(Failure::wrong)?;
             output::text("The configuration is valid.\n")
         }
         ConfigCommand::Show { json } => {

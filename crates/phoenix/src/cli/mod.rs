@@ -79,6 +79,13 @@ pub(crate) enum Failure {
     Failed(anyhow::Error),
 }
 
+impl Failure {
+    /// What is wrong in one sentence.
+    fn wrong(error: impl std::fmt::Display) -> Self {
+        Self::Wrong(format!("phoenix: {error}"))
+    }
+}
+
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
@@ -105,7 +112,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             let config = cli.sources.load()?;
-            logging::start(&config.log)?;
+            logging::start(&config.log).map_err(Failure::wrong)?;
             Ok(runtime(&config)?.block_on(serve::run(&config))?)
         }
         Command::Migrate(args) => offline(&cli.sources, async |config| migrate::run(config, &args).await),
@@ -130,7 +137,7 @@ fn offline(
 ) -> Result<(), Failure> {
     let config = sources.load()?;
     let quiet = phoenix_config::Log { filter: "warn".to_owned(), ..config.log.clone() };
-    logging::start(&quiet)?;
+    logging::start(&quiet).map_err(Failure::wrong)?;
     runtime(&config)?.block_on(command(&config))
 }
 

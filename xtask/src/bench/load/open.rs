@@ -1,6 +1,7 @@
 //! The open loop: requests are due at even distances and are sent on whichever connection is free. When none is free
 //! they wait, and the wait counts.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -74,8 +75,8 @@ struct Run<'plan> {
     plan: &'plan Plan,
     batches: Batches,
     connections: Vec<Connection>,
-    /// Numbers of the connections with nothing under way.
-    free: Vec<usize>,
+    /// Numbers of the connections with nothing under way, the longest idle first: all are used in turn.
+    free: VecDeque<usize>,
     recorder: Recorder,
     schedule: Schedule,
     counted_from: Instant,
@@ -90,7 +91,7 @@ impl Run<'_> {
             if due > now || due >= self.end {
                 return Ok(());
             }
-            let Some(number) = self.free.pop() else { return Ok(()) };
+            let Some(number) = self.free.pop_front() else { return Ok(()) };
             self.schedule.sent += 1;
             let connection = &mut self.connections[number];
             let next = self.batches.after(connection.batch);
@@ -112,7 +113,7 @@ impl Run<'_> {
                 if head.closes {
                     self.reopen(poll, number)?;
                 }
-                self.free.push(number);
+                self.free.push_back(number);
                 Ok(())
             }
             (Ok(_), _) => Ok(()),
@@ -126,7 +127,7 @@ impl Run<'_> {
     fn replace(&mut self, poll: &Poll, number: usize, error: &anyhow::Error) -> Result<()> {
         self.recorder.broken(error);
         self.reopen(poll, number)?;
-        self.free.push(number);
+        self.free.push_back(number);
         Ok(())
     }
 
