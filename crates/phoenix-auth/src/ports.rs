@@ -402,7 +402,7 @@ pub trait SessionCache: Send + Sync {
     async fn look_up_truth(&self, hash: &TokenHash, now: Moment) -> Result<Lookup, StoreError>;
 
     /// Notes that the session was used, to be written later, and returns its updated form.
-    fn seen(&self, hash: &TokenHash, active: &ActiveSession, now: Moment) -> Arc<ActiveSession>;
+    fn seen(&self, hash: &TokenHash, active: &Arc<ActiveSession>, now: Moment) -> Arc<ActiveSession>;
 
     /// Drops what this node just made stale, before the caller acknowledges it.
     async fn invalidate(&self, invalidations: &[Invalidation]);

@@ -137,7 +137,7 @@ section! {
         environment: Environment = "server.environment", "PHOENIX_ENV", Choice::<Environment>::NEW => "production";
         /// Threads that serve requests; 0 is one for each core.
         workers: WorkerCount = "server.workers", "PHOENIX_WORKERS", Workers { max: 256 } => "0";
-        /// Most connections open at once; more wait in the backlog of the socket.
+        /// Most connections open at once; one more is closed as soon as it is accepted.
         max_connections: usize = "server.max_connections", "PHOENIX_MAX_CONNECTIONS", Integer { min: 1_usize, max: 1_000_000 } => "10000";
         /// Most connections open at once from one address; more are closed.
         max_connections_per_address: usize = "server.max_connections_per_address", "PHOENIX_MAX_CONNECTIONS_PER_ADDRESS", Integer { min: 1_usize, max: 1_000_000 } => "1024";
@@ -166,7 +166,7 @@ section! {
     "data"
     /// Files of Phoenix's own.
     pub struct Data {
-        /// Directory of the embedded database and of generated keys; made when it does not exist.
+        /// Directory of the embedded database; made when it does not exist.
         dir: PathBuf = "data.dir", "PHOENIX_DATA_DIR", Directory => "./phoenix-data";
     }
 }
@@ -204,11 +204,11 @@ section! {
 
 section! {
     "redis"
-    /// The shared tier of caches and limits.
+    /// The shared tier of caches.
     pub struct Redis {
-        /// Redis server; when it is not set, caches and limits are in the memory of this process.
+        /// Redis server; when it is not set, sessions are cached in the memory of each process only.
         ///
-        /// `rediss://` connects with TLS.
+        /// `rediss://` is refused at start: TLS to Redis is not built yet.
         url: Option<RedisUrl> = "redis.url", "REDIS_URL", Optional(RedisServer) => none;
         /// Time that Redis has to answer a command before Phoenix goes on without it.
         command_timeout: Duration = "redis.command_timeout", "PHOENIX_REDIS_COMMAND_TIMEOUT", span(MILLISECOND, 10 * SECOND) => "50ms";
@@ -286,8 +286,8 @@ section! {
         /// E-mail address of the first administrator.
         admin_email: Option<EmailAddress> = "accounts.admin_email", "PHOENIX_ADMIN_EMAIL", Optional(Email) => none;
         /// Password of the first administrator; when it is not set, one is made and printed once.
-        admin_password: Option<Secret> = "accounts.admin_password", "PHOENIX_ADMIN_PASSWORD", Optional(SecretText { min_bytes: 1, max_bytes: 1024, remedy: "use a shorter password" }) => none;
-        /// Fill the server with data to look at.
+        admin_password: Option<Secret> = "accounts.admin_password", "PHOENIX_ADMIN_PASSWORD", Optional(SecretText { min_bytes: 1, max_bytes: 1024, remedy: "use a password of 1 to 1024 bytes" }) => none;
+        /// Two accounts with published passwords for visitors, who cannot change them.
         demo_mode: bool = "accounts.demo_mode", "ENABLE_DEMO_MODE", Boolean => "false";
         /// Make a user with a known password; refused in production.
         test_user: bool = "accounts.test_user", "ENABLE_TEST_USER", Boolean => "false";
@@ -298,7 +298,7 @@ section! {
     "secrets"
     /// Keys.
     pub struct Secrets {
-        /// Key under which session tokens are stored; when it is not set, one is made and kept in `data.dir`.
+        /// Key under which session tokens are stored; when it is not set, one is made and kept in the database.
         ///
         /// Every node of a cluster needs the same. Make one with `openssl rand -base64 32`.
         key: Option<Secret> = "secrets.key", "PHOENIX_SECRET_KEY", Optional(SecretText { min_bytes: 32, max_bytes: 1024, remedy: "make one with `openssl rand -base64 32`" }) => none;

@@ -111,6 +111,10 @@ impl<T: DeserializeOwned> FromRequest<HttpParts> for Json<T> {
             return Err(Kind::UnsupportedMediaType.into());
         }
         let bytes = read(request, state).await?;
+        // Serde also fills a struct from an array, by position; fields have names here.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::new(Kind::InvalidFields).detail("The body must be a JSON object."));
+        }
         serde_json::from_slice(&bytes).map(Json).map_err(|error| describe(&error))
     }
 }

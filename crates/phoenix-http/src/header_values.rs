@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 pub(crate) const X_RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
@@ -42,10 +43,6 @@ impl RequestId {
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
-
-    pub(crate) fn value(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static(""))
-    }
 }
 
 /// Lowest digits of `number`, most significant first.
@@ -57,32 +54,38 @@ fn hex(mut number: u64, out: &mut [u8]) {
     }
 }
 
+/// Values that differ with every request: its id, its total time, its time for authentication. One allocation holds
+/// all three.
+pub(crate) fn trace_values(id: &RequestId, total: Duration, auth: Duration) -> [HeaderValue; 3] {
+    let mut text = Vec::with_capacity(id.0.len() + 2 * 12);
+    text.extend_from_slice(&id.0);
+    let total_at = text.len();
+    milliseconds(total, &mut text);
+    let auth_at = text.len();
+    milliseconds(auth, &mut text);
+    let text = Bytes::from(text);
+    [text.slice(..total_at), text.slice(total_at..auth_at), text.slice(auth_at..)]
+        .map(|value| HeaderValue::from_maybe_shared(value).unwrap_or_else(|_| HeaderValue::from_static("")))
+}
+
 /// Milliseconds with three decimals: `0.042ms`.
-pub(crate) fn milliseconds(duration: Duration) -> HeaderValue {
-    const CAPACITY: usize = 26;
-    let mut text = [0; CAPACITY];
-    let mut at = CAPACITY;
-    let mut push = |byte: u8| {
-        at -= 1;
-        if let Some(slot) = text.get_mut(at) {
-            *slot = byte;
-        }
-    };
-    push(b's');
-    push(b'm');
-    let mut rest = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    for digit in 0.. {
-        push(b'0' + u8::try_from(rest % 10).unwrap_or(0));
+fn milliseconds(duration: Duration, out: &mut Vec<u8>) {
+    /// `u64::MAX` microseconds have this many digits before the decimals.
+    const DIGITS: usize = 17;
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    let mut whole = [0; DIGITS];
+    let (mut rest, mut used) = (micros / 1000, 0);
+    for slot in whole.iter_mut().rev() {
+        *slot = digit(rest);
+        used += 1;
         rest /= 10;
-        if digit == 2 {
-            push(b'.');
-        }
-        if digit >= 3 && rest == 0 {
+        if rest == 0 {
             break;
         }
     }
-    HeaderValue::from_bytes(text.get(at..).unwrap_or_default())
-        .unwrap_or_else(|_| HeaderValue::from_static("0.000ms"))
+    out.extend_from_slice(whole.get(DIGITS - used..).unwrap_or_default());
+    out.extend_from_slice(&[b'.', digit(micros / 100), digit(micros / 10), digit(micros), b'm', b's']);
 }
 
 #[cfg(test)]
@@ -94,9 +97,11 @@ mod tests {
         for (micros, text) in
             [(0, "0.000ms"), (7, "0.007ms"), (42, "0.042ms"), (1_234, "1.234ms"), (12_345_678, "12345.678ms")]
         {
-            assert_eq!(milliseconds(Duration::from_micros(micros)), text);
+            let [_, total, auth] =
+                trace_values(&RequestIds::new(0).next(), Duration::from_micros(micros), Duration::MAX);
+            assert_eq!(total, text);
+            assert_eq!(auth, "18446744073709551.615ms");
         }
-        assert_eq!(milliseconds(Duration::MAX), "18446744073709551.615ms");
     }
 
     #[test]

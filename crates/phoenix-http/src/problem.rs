@@ -170,6 +170,11 @@ impl Problem {
         self
     }
 
+    /// The request was not answered in time.
+    pub(crate) fn busy() -> Self {
+        Self::new(Kind::Busy).retry_after(OUTAGE_RETRY_SECONDS)
+    }
+
     fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_seconds = Some(seconds.max(1));
         self

@@ -28,7 +28,7 @@ use crate::credentials::{Carrier, Presented};
 use crate::extract::{Identity, RequestContext};
 use crate::header_values::{
     RequestId, RequestIds, X_AUTH_TIME, X_CACHE_HIT, X_PHOENIX_VERSION, X_REQUEST_ID, X_RESPONSE_TIME,
-    X_SYSTEM_STATUS, X_TOTAL_TIME, milliseconds,
+    X_SYSTEM_STATUS, X_TOTAL_TIME, trace_values,
 };
 use crate::json;
 use crate::origin::Provenance;
@@ -59,10 +59,12 @@ struct Shared {
     parts: HttpParts,
     ids: RequestIds,
     router: Router,
-    version: HeaderValue,
+    constant_headers: HeaderMap,
+    me_headers: HeaderMap,
 }
 
 /// What the answer's headers tell of the way here.
+#[derive(Clone, Copy)]
 struct Trace {
     id: RequestId,
     started: Moment,
@@ -77,7 +79,8 @@ impl Stack {
         let shared = Shared {
             ids: RequestIds::new(parts.settings.instance),
             router: routes::router(parts.clone()),
-            version: HeaderValue::from_static(parts.settings.version),
+            constant_headers: constant_headers(parts.settings.version),
+            me_headers: me_headers(parts.settings.version),
             parts,
         };
         Self { shared: Arc::new(shared) }
@@ -94,12 +97,11 @@ impl Stack {
             tier: None,
         };
         // 2. Panics end here, outside every other step: one request fails, with its id, and the process goes on.
-        let id = trace.id;
         match AssertUnwindSafe(shared.answer(peer, request, trace)).catch_unwind().await {
             Ok(response) => response,
             Err(_panic) => {
-                tracing::error!(request_id = id.as_str(), "a request panicked");
-                shared.refuse(Kind::Internal, &id)
+                tracing::error!(request_id = trace.id.as_str(), "a request panicked");
+                shared.finish(Problem::from(Kind::Internal).into_response().map(Either::Right), &trace)
             }
         }
     }
@@ -107,17 +109,12 @@ impl Stack {
 
 impl Shared {
     async fn answer(&self, peer: Peer, mut request: Request<Incoming>, mut trace: Trace) -> Response<Body> {
-        // 3. Trust: identity headers from outside are removed, and the client's address is decided, before anyone reads either.
-        for name in &IDENTITY_HEADERS {
-            request.headers_mut().remove(name);
-        }
-        let client_ip = ClientIp::of_peer(peer.0);
-        // 4. Limits that need no body. Header size and time, and connections, are bounded by the accept loop.
+        // 3. Limits that need no body. Header size and time, and connections, are bounded by the accept loop.
         if request.uri().path_and_query().map_or(0, |p| p.as_str().len()) > self.parts.settings.max_uri_bytes
         {
             return self.finish(Problem::from(Kind::UriTooLong).into_response().map(Either::Right), &trace);
         }
-        // 5. Authentication, from memory if it can be: no I/O, and nothing is built that the answer does not need.
+        // 4. Authentication, from memory if it can be: no I/O, and nothing is built that the answer does not need.
         let form = CookieForm::of_request(&self.parts.settings, request.uri(), request.headers());
         let presented = Presented::find(request.headers(), form);
         let hash = match presented {
@@ -127,7 +124,7 @@ impl Shared {
             Presented::None | Presented::Malformed | Presented::Ambiguous => None,
         };
         let known = hash.and_then(|(hash, _)| self.parts.auth.authenticate_from_memory(&hash, trace.started));
-        // 6. The hot path: who am I, asked by a session in memory.
+        // 5. The hot path: who am I, asked by a session in memory.
         if let Some(Ok(caller)) = &known
             && request.method() == Method::GET
             && request.uri().path() == routes::ME
@@ -135,12 +132,18 @@ impl Shared {
             trace.tier = Some(caller.tier);
             return self.me(caller, &mut trace);
         }
-        let client = ClientInfo { ip: Some(client_ip.address()), user_agent: UserAgent::default() };
         let refused = match presented {
             Presented::Ambiguous => Some(Kind::AmbiguousCredentials),
             Presented::None | Presented::Malformed | Presented::Token(..) => None,
         };
         let malformed = presented != Presented::None && hash.is_none();
+        // 6. Trust: identity headers from outside are removed, and the client's address is decided, before a route or
+        // an application behind us reads either.
+        for name in &IDENTITY_HEADERS {
+            request.headers_mut().remove(name);
+        }
+        let client_ip = ClientIp::of_peer(peer.0);
+        let client = ClientInfo { ip: Some(client_ip.address()), user_agent: UserAgent::default() };
         let context = RequestContext { client, cookie_form: form };
         // The rest is boxed, so that the hot path does not carry its state.
         let cold = Cold { hash, known, malformed, refused, context };
@@ -150,9 +153,8 @@ impl Shared {
     fn me(&self, caller: &Authenticated, trace: &mut Trace) -> Response<Body> {
         let body = json::me(&caller.active, &self.parts.auth.policy().sessions);
         let mut response = Response::new(full(body));
-        response.headers_mut().reserve(16);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // Copied whole: cheaper than putting each header in.
+        *response.headers_mut() = self.me_headers.clone();
         let now = self.parts.clock.now();
         trace.auth_time = now.mono.saturating_sub(trace.started.mono);
         self.mark(&mut response, trace, now);
@@ -170,7 +172,7 @@ impl Shared {
             if let Some(agent) = request.headers().get(USER_AGENT) {
                 context.client.user_agent = UserAgent::new(&String::from_utf8_lossy(agent.as_bytes()));
             }
-            // 5 continued: what memory did not know is asked of Redis and the database; only routes of ours that
+            // 4 continued: what memory did not know is asked of Redis and the database; only routes of ours that
             // use sessions ask.
             let mut identity = if !path.uses_sessions() {
                 Identity::Anonymous
@@ -192,7 +194,7 @@ impl Shared {
             let routed = self.router.clone().oneshot(request);
             match tokio::time::timeout(self.parts.settings.request_timeout, routed).await {
                 Ok(Ok(response)) => response,
-                Err(_elapsed) => Problem::from(Kind::Busy).into_response(),
+                Err(_elapsed) => Problem::busy().into_response(),
             }
         };
         let response = answer.instrument(span.clone()).await;
@@ -249,36 +251,43 @@ impl Shared {
     }
 
     fn finish(&self, mut response: Response<Body>, trace: &Trace) -> Response<Body> {
+        response.headers_mut().extend(self.constant_headers.clone());
         self.mark(&mut response, trace, self.parts.clock.now());
-        response
-    }
-
-    fn refuse(&self, kind: Kind, id: &RequestId) -> Response<Body> {
-        let mut response = Problem::from(kind).into_response().map(Either::Right);
-        response.headers_mut().insert(X_REQUEST_ID, id.value());
-        response.headers_mut().insert(X_PHOENIX_VERSION, self.version.clone());
         response
     }
 
     /// The headers of every answer.
     fn mark(&self, response: &mut Response<Body>, trace: &Trace, now: Moment) {
-        let total = milliseconds(now.mono.saturating_sub(trace.started.mono));
-        let auth = if trace.auth_time.is_zero() {
-            HeaderValue::from_static("0.000ms")
-        } else {
-            milliseconds(trace.auth_time)
-        };
+        let total = now.mono.saturating_sub(trace.started.mono);
+        let [id, total, auth] = trace_values(&trace.id, total, trace.auth_time);
         let headers: &mut HeaderMap = response.headers_mut();
         headers.insert(X_RESPONSE_TIME, total.clone());
         headers.insert(X_TOTAL_TIME, total);
         headers.insert(X_AUTH_TIME, auth);
         headers.insert(X_CACHE_HIT, HeaderValue::from_static(trace.tier.map_or("none", Tier::as_str)));
-        headers.insert(X_REQUEST_ID, trace.id.value());
-        headers.insert(X_PHOENIX_VERSION, self.version.clone());
+        headers.insert(X_REQUEST_ID, id);
         let status = self.parts.introspection.system_status();
         headers.insert(X_SYSTEM_STATUS, HeaderValue::from_static(status.as_str()));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
+}
+
+/// The headers that are the same for every answer.
+fn constant_headers(version: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(16);
+    headers.insert(X_PHOENIX_VERSION, HeaderValue::from_static(version));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+}
+
+/// The headers of `GET /api/auth/me`, with places for those that differ.
+fn me_headers(version: &'static str) -> HeaderMap {
+    let mut headers = constant_headers(version);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for name in [X_RESPONSE_TIME, X_TOTAL_TIME, X_AUTH_TIME, X_CACHE_HIT, X_REQUEST_ID, X_SYSTEM_STATUS] {
+        headers.insert(name, HeaderValue::from_static(""));
+    }
+    headers
 }
 
 /// What the first steps found out, for the steps that only some requests need.

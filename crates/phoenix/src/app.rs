@@ -103,6 +103,12 @@ impl App {
         Ok(())
     }
 
+    /// The clock the application was given.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.world.clock)
+    }
+
     /// The service that answers requests.
     #[must_use]
     pub fn stack(&self, config: &Config) -> Stack {

@@ -54,11 +54,17 @@ pub(crate) fn start(app: &App, config: &Config) {
 /// Renews the lease four times within its bound, and at once when an invalidation arrived out of order.
 async fn keep_lease(lifecycle: Lifecycle, tiers: TieredSessions, word: Arc<StatusWord>, interval: Duration) {
     while !lifecycle.stopping().is_cancelled() {
-        let renewed = tiers.renew_lease().await;
-        if let Err(error) = &renewed {
-            tracing::debug!(?error, "the freshness lease was not renewed");
-        }
-        word.set_database_lost(renewed.is_err());
+        // Given up before the store is done with its retries: an outage is known within the bound, and what the
+        // lease is for is over by then.
+        let lost = match tokio::time::timeout(interval * 2, tiers.renew_lease()).await {
+            Ok(Ok(())) => false,
+            Ok(Err(error)) => {
+                tracing::debug!(?error, "the freshness lease was not renewed");
+                true
+            }
+            Err(_elapsed) => true,
+        };
+        word.set_database_lost(lost);
         tokio::select! {
             _ = lifecycle.pause(interval) => {}
             () = tiers.gap_noticed() => {}

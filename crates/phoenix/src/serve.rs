@@ -104,7 +104,7 @@ fn announce(
 async fn serve(socket: TcpListener, app: &App, config: &Config, signals: &mut Signals) {
     let stack = app.stack(config);
     let limits = ConnectionLimits::of(config);
-    let accepting = listener::serve(socket, stack, limits, app.lifecycle.clone());
+    let accepting = listener::serve(socket, stack, limits, app.clock(), app.lifecycle.clone());
     app.lifecycle.spawn("accept loop", accepting);
     signals.next().await;
     tracing::info!(drain = ?config.server.drain_timeout, "shutting down; a second signal ends it at once");

@@ -119,6 +119,14 @@ impl Freshness {
         self.publish(&log);
     }
 
+    /// The truth no longer holds the log before `first`: values stamped earlier can no longer be judged and do not
+    /// count.
+    pub fn starts_at(&self, first: Seq) {
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        log.floor = log.floor.max(Seq(first.0.saturating_sub(1)));
+        self.publish(&log);
+    }
+
     /// Forgets everything: the truth is another one than it was. Nothing counts until the next
     /// [`Freshness::renew`], and the caller must drop what it has cached.
     pub fn reset(&self) {
@@ -219,6 +227,15 @@ mod tests {
         assert!(freshness.is_stale(Seq(0), [Tag(8), Tag(9)]), "below the floor, though not named");
         assert!(!freshness.is_stale(Seq(1), [Tag(1), Tag(9)]), "loaded after its invalidation");
         assert!(freshness.is_stale(Seq(1), [Tag(2), Tag(9)]));
+    }
+
+    #[test]
+    fn what_the_truth_has_trimmed_takes_older_values_with_it() {
+        let freshness = Freshness::new(at(BOUND_MS), 10);
+        freshness.starts_at(Seq(8));
+        freshness.renew(at(0), &[(Seq(8), Tag(1))], Seq(8));
+        assert!(freshness.is_stale(Seq(6), [Tag(2), Tag(3)]));
+        assert!(!freshness.is_stale(Seq(7), [Tag(2), Tag(3)]));
     }
 
     /// What a node, a truth and a cache may do, in any order.

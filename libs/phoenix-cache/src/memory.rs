@@ -104,9 +104,10 @@ impl<V> Memory<V> {
         self.cache.insert(key, Arc::new(entry));
     }
 
-    /// Puts `value` in the place of the value held, with the same stamp and expiry. Does nothing when none is held.
-    pub fn update(&self, key: &Key, value: Arc<V>) {
-        let Some(held) = self.cache.peek(key) else { return };
+    /// Puts `value` in the place of `old`, with the same stamp and expiry. Does nothing when another value, or none,
+    /// is held: then `value` was made from an older truth than the one held.
+    pub fn update(&self, key: &Key, old: &Arc<V>, value: Arc<V>) {
+        let Some(held) = self.cache.peek(key).filter(|held| Arc::ptr_eq(&held.value, old)) else { return };
         let entry = Entry {
             value,
             bytes: held.bytes,
@@ -187,10 +188,20 @@ mod tests {
     #[test]
     fn an_update_keeps_the_stamp_so_that_it_cannot_outrun_an_invalidation() {
         let (memory, freshness) = (Memory::new(1 << 20, 100), fresh());
-        memory.insert(key(1), Arc::new(1), 8, [Tag(7); 2], Seq(1), FOREVER);
+        let old = Arc::new(1);
+        memory.insert(key(1), Arc::clone(&old), 8, [Tag(7); 2], Seq(1), FOREVER);
         freshness.note(Seq(2), Tag(7));
-        memory.update(&key(1), Arc::new(2));
+        memory.update(&key(1), &old, Arc::new(2));
         assert!(memory.get(&key(1), Duration::ZERO, &freshness).is_none());
+    }
+
+    #[test]
+    fn an_update_of_an_older_value_than_the_one_held_does_nothing() {
+        let (memory, freshness) = (Memory::new(1 << 20, 100), fresh());
+        let old = Arc::new(1);
+        memory.insert(key(1), Arc::new(7), 8, [Tag(1); 2], Seq(1), FOREVER);
+        memory.update(&key(1), &old, Arc::new(2));
+        assert_eq!(memory.get(&key(1), Duration::ZERO, &freshness).as_deref(), Some(&7));
     }
 
     proptest! {

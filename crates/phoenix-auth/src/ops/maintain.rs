@@ -24,7 +24,8 @@ impl Auth {
     pub async fn clean_up(&self, bounds: CleanUp) -> Result<u64, AuthError> {
         let now = self.now();
         let limits = self.parts.policy.sessions;
-        let idle_before = now.minus(limits.idle_timeout).minus(limits.last_seen_step);
+        // A step later than sessions end: the last use of one may still wait to be written.
+        let idle_before = now.minus(limits.idle_timeout).minus(limits.last_seen_step * 2);
         let mut removed = 0;
         for _ in 0..bounds.max_batches {
             let batch = self.parts.store.remove_expired(now, idle_before, bounds.batch).await?.into_inner();

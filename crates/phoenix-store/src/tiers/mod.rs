@@ -137,6 +137,12 @@ impl TieredSessions {
             let after = freshness.applied();
             let page = parts.store.invalidations_after(model::Seq(after.0), LOG_PAGE).await?;
             let entries: Vec<_> = page.iter().map(|entry| (seq(entry.seq), tag(entry.stale))).collect();
+            let first = entries.first().map_or(Seq(last.0 + 1), |(first, _)| *first);
+            if first.0 > after.0 + 1 {
+                // Entries in between were trimmed, long after any copy they name had expired, unless somebody puts
+                // old copies back.
+                freshness.starts_at(first);
+            }
             freshness.extend(&entries);
             if page.len() < LOG_PAGE as usize {
                 break;
@@ -245,7 +251,8 @@ impl Inner {
 
     async fn load_from_redis(&self, hash: &TokenHash, now: Moment) -> Option<Loaded> {
         let (active, stamp) = self.parts.redis.as_ref()?.get(hash).await?;
-        if self.freshness.is_stale(stamp, tags(&active)) {
+        // A copy from the future was made on a database that no longer is, or by a node that knows more than we do.
+        if stamp > self.freshness.applied() || self.freshness.is_stale(stamp, tags(&active)) {
             return None;
         }
         let active = Arc::new(active);
@@ -283,7 +290,7 @@ impl SessionCache for TieredSessions {
         self.load(*hash, true).await
     }
 
-    fn seen(&self, hash: &TokenHash, active: &ActiveSession, now: Moment) -> Arc<ActiveSession> {
+    fn seen(&self, hash: &TokenHash, active: &Arc<ActiveSession>, now: Moment) -> Arc<ActiveSession> {
         let updated = Arc::new(active.seen_at(now.wall));
         let activity = Activity {
             session_id: active.session.id,
@@ -291,7 +298,7 @@ impl SessionCache for TieredSessions {
             at: updated.session.last_seen_at,
         };
         if self.inner.activity.record(activity) {
-            self.inner.memory.update(&key(hash), Arc::clone(&updated));
+            self.inner.memory.update(&key(hash), active, Arc::clone(&updated));
         }
         updated
     }

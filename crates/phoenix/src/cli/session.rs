@@ -1,6 +1,6 @@
 //! `phoenix session ...`
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use phoenix_auth::model::{SessionId, SessionSummary};
 use phoenix_config::Config;
 use serde_json::{Value, json};
@@ -22,13 +22,21 @@ pub(super) enum SessionCommand {
     Revoke {
         /// Email or id
         user: String,
-        /// The session to end
-        #[arg(long, conflicts_with = "all", required_unless_present = "all")]
-        session: Option<String>,
-        /// End all
-        #[arg(long)]
-        all: bool,
+        #[command(flatten)]
+        which: Which,
     },
+}
+
+/// One of the two must be said, so that nobody ends all sessions by leaving a word out.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    /// The session to end
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// End all
+    #[arg(long)]
+    all: bool,
 }
 
 pub(super) async fn run(config: &Config, command: SessionCommand) -> Result<(), Failure> {
@@ -41,9 +49,9 @@ pub(super) async fn run(config: &Config, command: SessionCommand) -> Result<(), 
                 let value = Value::Array(sessions.iter().map(view).collect());
                 output::value(json, &value, || table(&sessions))
             }
-            SessionCommand::Revoke { user, session, .. } => {
+            SessionCommand::Revoke { user, which } => {
                 let user = find(auth, &user).await?;
-                let count = match session {
+                let count = match which.session {
                     Some(text) => {
                         let id: SessionId = text.parse().map_err(|_| {
                             Failure::Wrong(format!("phoenix: {text:?} is not a session's id"))

@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Request;
@@ -15,9 +16,11 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::ConnectionLimits;
+use super::reaper::{Order, Watched};
 
-/// First bytes of HTTP/2 with prior knowledge (RFC 9113 section 3.4). No HTTP/1.1 method begins like this.
-const HTTP2_MARK: &[u8] = b"PRI ";
+/// First bytes of HTTP/2 with prior knowledge (RFC 9113 section 3.4). No HTTP/1.1 request begins like this. All of them
+/// are waited for here, because the protocol's own code would wait for the rest without a bound.
+const HTTP2_MARK: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Pause before looking again when less than the mark has arrived.
 const SNIFF_PAUSE: Duration = Duration::from_millis(5);
 /// An HTTP/2 peer must answer a ping within this.
@@ -31,12 +34,13 @@ enum Protocol {
     Http2,
 }
 
-/// Serves the connection until it ends, grows too old, or the process drains.
+/// Serves the connection until it ends, or the reaper ends it.
 pub(super) async fn run(
     stream: TcpStream,
     peer: SocketAddr,
     stack: Stack,
     limits: ConnectionLimits,
+    watched: Watched,
     draining: CancellationToken,
 ) {
     let protocol = tokio::select! {
@@ -48,30 +52,46 @@ pub(super) async fn run(
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let peer = Peer(peer.ip());
+    let (peer, marker) = (Peer(peer.ip()), watched.marker());
+    // Its wait for a header begins now, not when it was accepted.
+    drop(marker.begin());
     let service = service_fn(move |request: Request<Incoming>| {
-        let stack = stack.clone();
-        async move { Ok::<_, Infallible>(stack.handle(peer, request).await) }
+        let (stack, marker) = (stack.clone(), marker.clone());
+        async move {
+            let _under_way = marker.begin();
+            Ok::<_, Infallible>(stack.handle(peer, request).await)
+        }
     });
     let io = TokioIo::new(stream);
     match protocol {
         Protocol::Http1 => {
             let mut connection = pin!(http1(limits).serve_connection(io, service).with_upgrades());
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                () = end_is_due(limits.max_age, &draining) => connection.as_mut().graceful_shutdown(),
-            }
-            let _ = connection.await;
+            obey(&watched, connection.as_mut(), http1::UpgradeableConnection::graceful_shutdown).await;
         }
         Protocol::Http2 => {
             let mut connection = pin!(http2(limits).serve_connection(io, service));
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                () = end_is_due(limits.max_age, &draining) => connection.as_mut().graceful_shutdown(),
-            }
-            let _ = connection.await;
+            obey(&watched, connection.as_mut(), http2::Connection::graceful_shutdown).await;
         }
     }
+}
+
+/// Drives a connection to its end, or as far as the reaper lets it.
+async fn obey<C: Future>(watched: &Watched, mut connection: Pin<&mut C>, finish: impl Fn(Pin<&mut C>)) {
+    let mut finishing = false;
+    std::future::poll_fn(move |context| {
+        match watched.order(context) {
+            Order::Serve => {}
+            Order::Finish if finishing => {}
+            Order::Finish => {
+                finishing = true;
+                finish(connection.as_mut());
+            }
+            Order::Close => return Poll::Ready(()),
+        }
+        // How it ended is the peer's business: it left, or broke the protocol.
+        connection.as_mut().poll(context).map(|_| ())
+    })
+    .await;
 }
 
 /// What the first bytes say, without taking them. `None` when the peer closed.
@@ -94,23 +114,18 @@ async fn sniff(stream: &TcpStream) -> std::io::Result<Option<Protocol>> {
     }
 }
 
-async fn end_is_due(max_age: Duration, draining: &CancellationToken) {
-    // Old, or draining: the connection is told the same.
-    let _ = tokio::time::timeout(max_age, draining.cancelled()).await;
-}
-
 async fn pause(pause: Duration) {
     let _ = tokio::time::timeout(pause, std::future::pending::<()>()).await;
 }
 
 fn http1(limits: ConnectionLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
+    // No `pipeline_flush`: it keeps back every answer while unread bytes wait, so that 431 and 400 are never sent.
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_read_timeout)
+        // The reaper bounds the wait for a header: hyper would arm a timer for each request.
+        .header_read_timeout(None)
         .max_headers(limits.max_headers)
         .max_buf_size(limits.max_header_bytes)
-        .pipeline_flush(true)
         .half_close(false);
     builder
 }

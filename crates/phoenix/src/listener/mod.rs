@@ -2,11 +2,14 @@
 
 mod admission;
 mod connection;
+mod reaper;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use phoenix_auth::ports::Clock;
 use phoenix_config::Config;
 use phoenix_http::Stack;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::lifecycle::Lifecycle;
 use admission::Admission;
+use reaper::Reaper;
 
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: i32 = 4096;
@@ -73,7 +77,15 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts and serves connections until the process drains.
-pub async fn serve(listener: TcpListener, stack: Stack, limits: ConnectionLimits, lifecycle: Lifecycle) {
+pub async fn serve(
+    listener: TcpListener,
+    stack: Stack,
+    limits: ConnectionLimits,
+    clock: Arc<dyn Clock>,
+    lifecycle: Lifecycle,
+) {
+    let reaper = Arc::new(Reaper::new(limits.header_read_timeout, limits.max_age));
+    lifecycle.spawn("connection reaper", Arc::clone(&reaper).run(clock, lifecycle.clone()));
     let admission = Admission::new(limits.max_connections, limits.max_per_address);
     loop {
         let accepted = tokio::select! {
@@ -81,7 +93,7 @@ pub async fn serve(listener: TcpListener, stack: Stack, limits: ConnectionLimits
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &admission, &stack, limits, &lifecycle),
+            Ok((stream, peer)) => admit(stream, peer, &admission, &reaper, &stack, limits, &lifecycle),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -98,6 +110,7 @@ fn admit(
     stream: TcpStream,
     peer: SocketAddr,
     admission: &Admission,
+    reaper: &Arc<Reaper>,
     stack: &Stack,
     limits: ConnectionLimits,
     lifecycle: &Lifecycle,
@@ -107,9 +120,9 @@ fn admit(
         tracing::debug!("a connection was refused: too many are open");
         return;
     };
-    let (stack, draining) = (stack.clone(), lifecycle.draining().clone());
+    let (stack, watched, draining) = (stack.clone(), reaper.watch(), lifecycle.draining().clone());
     lifecycle.spawn_connection(async move {
-        connection::run(stream, peer, stack, limits, draining).await;
+        connection::run(stream, peer, stack, limits, watched, draining).await;
         drop(place);
     });
 }

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The HTTP surface, from the outside: an application in this process, real databases, real sockets, a clock that
+//! only tests move.
+
+mod administration;
+mod bad_input;
+mod forged_entries;
+mod nodes;
+mod origin;
+mod protocol;
+mod redis_outage;
+mod sessions;
+mod sign_in;
+mod special_accounts;
+mod stampede;
+mod support;
+mod tiers;
+mod time;
+mod tokens;

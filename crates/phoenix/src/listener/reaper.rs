@@ -1,0 +1,231 @@
+//! Ends connections whose time is over: those that wait too long for a request's header, that are too old, and all
+//! of them when the process drains.
+//!
+//! One task looks at all connections a few times a second. A connection pays an atomic store at the beginning and at
+//! the end of a request instead of arming a timer for each, which costs more than answering from memory.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use phoenix_auth::ports::Clock;
+
+use crate::lifecycle::Lifecycle;
+
+/// Time between two looks. A connection is ended at most this much late.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a connection is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    /// Go on.
+    Serve,
+    /// Finish the request under way, then close.
+    Finish,
+    /// Close now: nobody has been answered for too long.
+    Close,
+}
+
+const SERVE: u8 = 0;
+const FINISH: u8 = 1;
+const CLOSE: u8 = 2;
+/// In place of a time: a request is being answered.
+const ANSWERING: u64 = u64::MAX;
+
+/// Knows all connections. At most as many as may be open.
+pub(super) struct Reaper {
+    connections: Mutex<HashMap<u64, Arc<Control>>>,
+    next: AtomicU64,
+    /// Milliseconds of the last look: what connections take for the time.
+    now_ms: AtomicU64,
+    header_timeout_ms: u64,
+    max_age_ms: u64,
+}
+
+/// The part of a connection that the reaper sees.
+pub(super) struct Control {
+    waker: AtomicWaker,
+    order: AtomicU8,
+    opened_ms: u64,
+    /// Since when the connection waits for a header, or [`ANSWERING`]. Requests of HTTP/2 overlap, so they are counted.
+    waiting_since_ms: AtomicU64,
+    under_way: AtomicU64,
+}
+
+/// A connection's place in the reaper's list, until dropped.
+pub(super) struct Watched {
+    reaper: Arc<Reaper>,
+    number: u64,
+    control: Arc<Control>,
+}
+
+impl Reaper {
+    pub(super) fn new(header_timeout: Duration, max_age: Duration) -> Self {
+        Self {
+            connections: Mutex::default(),
+            next: AtomicU64::new(0),
+            now_ms: AtomicU64::new(0),
+            header_timeout_ms: millis(header_timeout),
+            max_age_ms: millis(max_age),
+        }
+    }
+
+    /// Looks at all connections until the process stops.
+    pub(super) async fn run(self: Arc<Self>, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
+        loop {
+            self.look(millis(clock.now().mono), lifecycle.draining().is_cancelled());
+            if !lifecycle.pause(TICK).await {
+                return;
+            }
+        }
+    }
+
+    /// Takes a new connection into the list.
+    pub(super) fn watch(self: &Arc<Self>) -> Watched {
+        let now_ms = self.now_ms.load(Ordering::Relaxed);
+        let control = Arc::new(Control {
+            waker: AtomicWaker::new(),
+            order: AtomicU8::new(SERVE),
+            opened_ms: now_ms,
+            waiting_since_ms: AtomicU64::new(now_ms),
+            under_way: AtomicU64::new(0),
+        });
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.lock().insert(number, Arc::clone(&control));
+        Watched { reaper: Arc::clone(self), number, control }
+    }
+
+    fn look(&self, now_ms: u64, draining: bool) {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+        for control in self.lock().values() {
+            let since = control.waiting_since_ms.load(Ordering::Relaxed);
+            let order = if since != ANSWERING && now_ms.saturating_sub(since) >= self.header_timeout_ms {
+                CLOSE
+            } else if draining || now_ms.saturating_sub(control.opened_ms) >= self.max_age_ms {
+                FINISH
+            } else {
+                SERVE
+            };
+            // An order is never taken back.
+            if order > control.order.fetch_max(order, Ordering::Relaxed) {
+                control.waker.wake();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Control>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched {
+    /// What the connection is to do. Wakes the caller's task when that changes.
+    pub(super) fn order(&self, context: &std::task::Context<'_>) -> Order {
+        self.control.waker.register(context.waker());
+        match self.control.order.load(Ordering::Relaxed) {
+            SERVE => Order::Serve,
+            FINISH => Order::Finish,
+            _ => Order::Close,
+        }
+    }
+
+    /// Marks requests of this connection.
+    pub(super) fn marker(&self) -> Marker {
+        Marker { reaper: Arc::clone(&self.reaper), control: Arc::clone(&self.control) }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.reaper.lock().remove(&self.number);
+    }
+}
+
+/// Says when a request begins and ends. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Marker {
+    reaper: Arc<Reaper>,
+    control: Arc<Control>,
+}
+
+impl Marker {
+    /// A header is complete: the connection no longer waits, until the guard is dropped.
+    pub(super) fn begin(&self) -> UnderWay<'_> {
+        self.control.under_way.fetch_add(1, Ordering::Relaxed);
+        self.control.waiting_since_ms.store(ANSWERING, Ordering::Relaxed);
+        UnderWay(self)
+    }
+}
+
+/// A request under way.
+pub(super) struct UnderWay<'a>(&'a Marker);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let Marker { reaper, control } = self.0;
+        if control.under_way.fetch_sub(1, Ordering::Relaxed) == 1 {
+            control.waiting_since_ms.store(reaper.now_ms.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn reaper() -> Arc<Reaper> {
+        Arc::new(Reaper::new(Duration::from_secs(5), Duration::from_mins(1)))
+    }
+
+    fn order(watched: &Watched) -> Order {
+        watched.order(&Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_connection_that_sends_no_header_is_closed_and_one_that_is_answered_is_not() {
+        let reaper = reaper();
+        let (silent, busy) = (reaper.watch(), reaper.watch());
+        let marker = busy.marker();
+        let under_way = marker.begin();
+        reaper.look(4_999, false);
+        assert_eq!((order(&silent), order(&busy)), (Order::Serve, Order::Serve));
+        reaper.look(5_000, false);
+        assert_eq!((order(&silent), order(&busy)), (Order::Close, Order::Serve));
+        reaper.look(50_000, false);
+        drop(under_way);
+        reaper.look(54_999, false);
+        assert_eq!(order(&busy), Order::Serve, "its wait began when its answer was ready");
+        reaper.look(55_000, false);
+        assert_eq!(order(&busy), Order::Close);
+    }
+
+    #[test]
+    fn the_old_and_all_of_a_draining_process_finish() {
+        let reaper = reaper();
+        let old = reaper.watch();
+        let marker = old.marker();
+        let under_way = (marker.begin(), marker.begin());
+        reaper.look(60_000, false);
+        assert_eq!(order(&old), Order::Finish);
+        let young = reaper.watch();
+        reaper.look(60_001, true);
+        assert_eq!(order(&young), Order::Finish);
+        drop(under_way.0);
+        assert_eq!(old.control.waiting_since_ms.load(Ordering::Relaxed), ANSWERING, "one is still under way");
+    }
+
+    #[test]
+    fn who_left_is_forgotten() {
+        let reaper = reaper();
+        drop((reaper.watch(), reaper.watch()));
+        assert!(reaper.lock().is_empty());
+    }
+}

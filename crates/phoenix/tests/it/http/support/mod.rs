@@ -1,0 +1,95 @@
+//! What every test here stands on: a [`Site`] is one database with one configuration and one clock, a [`Node`] is an
+//! application serving it on a socket, a [`Browser`] is a client that keeps its cookie.
+
+mod browser;
+mod clock;
+mod node;
+mod site;
+
+use std::future::{Future, poll_fn};
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::time::Duration;
+
+use phoenix_testkit::http::Response;
+use serde_json::Value;
+
+pub(super) use browser::Browser;
+pub(super) use clock::ManualClock;
+pub(super) use node::Node;
+pub(super) use site::{Backend, Site};
+
+/// Where the caller is told who they are.
+pub(super) const ME: &str = "/api/auth/me";
+/// A password that meets the rules.
+pub(super) const PASSWORD: &str = "violet anchor gravel 42";
+/// The first administrator of every site.
+pub(super) const ADMIN: &str = "root@example.com";
+/// Longest wait for anything that should happen soon.
+pub(super) const SOON: Duration = Duration::from_secs(20);
+
+/// Runs the scenario on every backend, all at once.
+pub(super) async fn on_every_backend(scenario: impl AsyncFn(Backend)) {
+    tokio::join!(
+        named(Backend::Sqlite, scenario(Backend::Sqlite)),
+        named(Backend::Postgres, scenario(Backend::Postgres)),
+        named(Backend::PostgresAndRedis, scenario(Backend::PostgresAndRedis)),
+    );
+}
+
+/// Runs the scenario on the backends that several nodes can share.
+pub(super) async fn on_every_shared_backend(scenario: impl AsyncFn(Backend)) {
+    tokio::join!(
+        named(Backend::Postgres, scenario(Backend::Postgres)),
+        named(Backend::PostgresAndRedis, scenario(Backend::PostgresAndRedis)),
+    );
+}
+
+/// Says on which backend a scenario failed.
+async fn named(backend: Backend, scenario: impl Future<Output = ()>) {
+    let mut scenario = pin!(scenario);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| scenario.as_mut().poll(context))) {
+        Ok(poll) => poll,
+        Err(panic) => {
+            let _ = writeln!(std::io::stderr(), "failed on {backend:?}");
+            resume_unwind(panic)
+        }
+    })
+    .await;
+}
+
+/// The answer is this problem, told as every problem is. Returns its body.
+#[track_caller]
+pub(super) fn assert_problem(response: &Response, status: u16, code: &str) -> Value {
+    assert_eq!(response.status, status, "{}", response.text());
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.headers.contains_key("www-authenticate"), status == 401);
+    assert_eq!(response.headers.contains_key("retry-after"), status == 503);
+    let body = response.json();
+    assert_eq!(body["code"], code, "{body}");
+    assert_eq!(body["type"], format!("urn:phoenix:problem:{code}"));
+    assert_eq!(body["success"], false);
+    assert_eq!(body["status"], status);
+    assert_eq!(body["error"], body["title"]);
+    body
+}
+
+/// The headers of every answer (`M12`, `A13`), in their forms.
+#[track_caller]
+pub(super) fn assert_marked(response: &Response) {
+    let header = |name: &str| response.header(name).unwrap_or_else(|| panic!("{name} is missing")).to_owned();
+    for name in ["x-response-time", "x-total-time", "x-auth-time"] {
+        let value = header(name);
+        let (whole, decimals) = value.strip_suffix("ms").and_then(|number| number.split_once('.')).unwrap();
+        assert!(whole.parse::<u64>().is_ok() && decimals.len() == 3, "{name}: {value}");
+        assert!(decimals.parse::<u64>().is_ok(), "{name}: {value}");
+    }
+    let id = header("x-request-id");
+    assert!(id.len() == 24 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    assert!(["none", "l1", "l2", "l3"].contains(&header("x-cache-hit").as_str()));
+    assert!(["ok", "degraded"].contains(&header("x-system-status").as_str()));
+    assert_eq!(header("x-phoenix-version"), phoenix::VERSION);
+    assert_eq!(header("x-content-type-options"), "nosniff");
+}
