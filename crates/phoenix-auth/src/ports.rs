@@ -18,6 +18,9 @@ use crate::ops::{PasswordJob, PasswordOutcome};
 pub trait Clock: Send + Sync {
     /// Reads both clocks.
     fn now(&self) -> Moment;
+
+    /// Reads the monotonic clock only: enough to measure how long something took.
+    fn mono(&self) -> Duration;
 }
 
 /// Cryptographic randomness.

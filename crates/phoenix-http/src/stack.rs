@@ -155,8 +155,8 @@ impl Shared {
         let mut response = Response::new(full(body));
         // Copied whole: cheaper than putting each header in.
         *response.headers_mut() = self.me_headers.clone();
-        let now = self.parts.clock.now();
-        trace.auth_time = now.mono.saturating_sub(trace.started.mono);
+        let now = self.parts.clock.mono();
+        trace.auth_time = now.saturating_sub(trace.started.mono);
         self.mark(&mut response, trace, now);
         response
     }
@@ -199,7 +199,7 @@ impl Shared {
         };
         let response = answer.instrument(span.clone()).await;
         let response = self.finish(response.map(Either::Right), &trace);
-        let elapsed = self.parts.clock.now().mono.saturating_sub(trace.started.mono);
+        let elapsed = self.parts.clock.mono().saturating_sub(trace.started.mono);
         let _entered = span.enter();
         log(&method, path, response.status().as_u16(), elapsed);
         response
@@ -216,7 +216,7 @@ impl Shared {
             Some(verdict) => Ok(verdict),
             None => self.parts.auth.authenticate(&hash, trace.started).await,
         };
-        trace.auth_time = self.parts.clock.now().mono.saturating_sub(trace.started.mono);
+        trace.auth_time = self.parts.clock.mono().saturating_sub(trace.started.mono);
         let identity = match verdict? {
             Ok(caller) => Identity::Known(caller, carrier),
             Err(rejection) => Identity::Rejected(rejection),
@@ -252,13 +252,13 @@ impl Shared {
 
     fn finish(&self, mut response: Response<Body>, trace: &Trace) -> Response<Body> {
         response.headers_mut().extend(self.constant_headers.clone());
-        self.mark(&mut response, trace, self.parts.clock.now());
+        self.mark(&mut response, trace, self.parts.clock.mono());
         response
     }
 
     /// The headers of every answer.
-    fn mark(&self, response: &mut Response<Body>, trace: &Trace, now: Moment) {
-        let total = now.mono.saturating_sub(trace.started.mono);
+    fn mark(&self, response: &mut Response<Body>, trace: &Trace, now: Duration) {
+        let total = now.saturating_sub(trace.started.mono);
         let [id, total, auth] = trace_values(&trace.id, total, trace.auth_time);
         let headers: &mut HeaderMap = response.headers_mut();
         headers.insert(X_RESPONSE_TIME, total.clone());

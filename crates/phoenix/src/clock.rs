@@ -29,7 +29,11 @@ impl Clock for SystemClock {
     fn now(&self) -> Moment {
         let wall = clock_gettime(ClockId::Realtime);
         let millis = wall.tv_sec.saturating_mul(1000).saturating_add(wall.tv_nsec / 1_000_000);
-        Moment { wall: Timestamp::from_millis(millis), mono: since_boot().saturating_sub(self.started) }
+        Moment { wall: Timestamp::from_millis(millis), mono: self.mono() }
+    }
+
+    fn mono(&self) -> Duration {
+        since_boot().saturating_sub(self.started)
     }
 }
 

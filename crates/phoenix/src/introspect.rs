@@ -47,7 +47,7 @@ impl Introspection for Inspector {
         StatusReport {
             status: self.word.word(),
             version: VERSION,
-            uptime_seconds: self.clock.now().mono.as_secs(),
+            uptime_seconds: self.clock.mono().as_secs(),
             tiers: self.tier_report(),
             database,
             pool: self.database.pool(),

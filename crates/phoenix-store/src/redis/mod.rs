@@ -130,9 +130,9 @@ impl RedisSessions {
     /// Round-trip time of a `PING`, or `None` when Redis does not answer in time.
     pub async fn ping(&self) -> Option<Duration> {
         let mut manager = self.manager.clone();
-        let started = self.clock.now().mono;
+        let started = self.clock.mono();
         let _pong: String = self.guarded(async move { manager.ping().await }).await?;
-        Some(self.clock.now().mono.saturating_sub(started))
+        Some(self.clock.mono().saturating_sub(started))
     }
 
     /// Counters and state.
@@ -149,7 +149,7 @@ impl RedisSessions {
 
     /// Runs a command under breaker and deadline. An error reply counts as an answer.
     async fn guarded<T>(&self, command: impl Future<Output = Result<T, RedisError>>) -> Option<T> {
-        let Some(call) = self.breaker.admit(self.clock.now().mono) else {
+        let Some(call) = self.breaker.admit(self.clock.mono()) else {
             self.spared.fetch_add(1, Ordering::Relaxed);
             return None;
         };
@@ -162,7 +162,7 @@ impl RedisSessions {
             Ok(Err(error)) => {
                 let broken = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();
                 if broken {
-                    call.failed(self.clock.now().mono);
+                    call.failed(self.clock.mono());
                 } else {
                     call.succeeded();
                 }
@@ -170,7 +170,7 @@ impl RedisSessions {
                 None
             }
             Err(_elapsed) => {
-                call.failed(self.clock.now().mono);
+                call.failed(self.clock.mono());
                 self.note_failure("no answer in time");
                 None
             }

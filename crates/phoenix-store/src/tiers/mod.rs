@@ -125,7 +125,7 @@ impl TieredSessions {
     /// When the database did not answer; the lease then runs out by itself.
     pub async fn renew_lease(&self) -> Result<(), StoreError> {
         let Inner { parts, freshness, .. } = &*self.inner;
-        let started = parts.clock.now().mono;
+        let started = parts.clock.mono();
         let last = seq(parts.store.last_seq().await?);
         if last < freshness.applied() {
             // The database is an older one than we knew: restored from a backup, or another.
@@ -199,7 +199,7 @@ impl TieredSessions {
     #[must_use]
     pub fn stats(&self) -> TierStats {
         let Inner { counters, activity, negatives, freshness, parts, .. } = &*self.inner;
-        let lease_remaining = freshness.remaining(parts.clock.now().mono);
+        let lease_remaining = freshness.remaining(parts.clock.mono());
         counters.read(activity.dropped(), activity.len(), negatives.len(), lease_remaining)
     }
 

@@ -38,8 +38,11 @@ impl Hand {
 
 impl Clock for Hand {
     fn now(&self) -> Moment {
-        let mono = Duration::from_millis(self.0.load(Ordering::SeqCst));
-        Moment { wall: NOON.plus(mono), mono }
+        Moment { wall: NOON.plus(self.mono()), mono: self.mono() }
+    }
+
+    fn mono(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
     }
 }
 

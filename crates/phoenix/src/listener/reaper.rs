@@ -75,7 +75,7 @@ impl Reaper {
     /// Looks at all connections until the process stops.
     pub(super) async fn run(self: Arc<Self>, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
         loop {
-            self.look(millis(clock.now().mono), lifecycle.draining().is_cancelled());
+            self.look(millis(clock.mono()), lifecycle.draining().is_cancelled());
             if !lifecycle.pause(TICK).await {
                 return;
             }

@@ -61,13 +61,13 @@ async fn a_replaced_token_works_for_its_grace_and_ends_the_session_when_it_is_re
         assert_ne!(second, first);
         assert_eq!(node.me(&second).await.status, 200);
 
-        site.clock.advance(Duration::from_secs(29));
+        site.clock.advance_day(Duration::from_secs(29));
         assert_eq!(node.me(&first).await.status, 200, "requests on their way still count");
         let mut late = Browser::with_token(&node.client, &first);
         assert_eq!(late.act(REFRESH).await.status, 200);
         assert_eq!(late.token(), second, "a late tab is handed the same successor");
 
-        site.clock.advance(Duration::from_secs(2));
+        site.clock.advance_day(Duration::from_secs(2));
         assert_problem(&node.me(&first).await, 401, "session-ended");
         assert_eq!(node.me(&second).await.status, 200, "an old token that only reads ends nothing");
         let mut thief = Browser::with_token(&node.client, &first);

@@ -154,17 +154,20 @@ fn fields(facts: &Facts) -> Vec<Row> {
         row(name, Raw::post(path, facts).json(body), 422, "invalid-fields")
     };
     let mut rows: Vec<Row> = cases.into_iter().map(send).collect();
+    rows.extend(changes(facts));
+    rows
+}
+
+/// Changes to what must not be.
+fn changes(facts: &Facts) -> Vec<Row> {
+    let mut rows = Vec::new();
     let change = format!(r#"{{"currentPassword":"{PASSWORD}","newPassword":"q7!Zm"}}"#);
     let request = Raw::post(CHANGE, facts).bearer(&facts.user_token).json(change);
     rows.push(row("a short new password", request, 422, "invalid-fields"));
     for role in ["", "Admin", "two words", "root\\u0000", &"x".repeat(33)] {
         let request = Raw::new("PATCH", NOBODY, facts).bearer(&facts.admin_token);
-        rows.push(row(
-            format!("the role {role:?}"),
-            request.json(format!(r#"{{"role":"{role}"}}"#)),
-            422,
-            "invalid-fields",
-        ));
+        let request = request.json(format!(r#"{{"role":"{role}"}}"#));
+        rows.push(row(format!("the role {role:?}"), request, 422, "invalid-fields"));
     }
     rows
 }
@@ -229,34 +232,31 @@ fn types(facts: &Facts) -> Vec<Row> {
     rows
 }
 
+/// The token with another last character.
+fn wrong_checksum(token: &str) -> String {
+    let (rest, last) = token.split_at(token.len() - 1);
+    format!("{rest}{}", if last == "x" { "y" } else { "x" })
+}
+
 /// Credentials that cannot be read, or say two things.
 fn credentials(facts: &Facts) -> Vec<Row> {
     let Facts { admin_token, user_token, .. } = facts;
     let get = || Raw::get(ME, facts);
     let mut rows = Vec::new();
-    for value in [
-        "",
-        "Bearer",
-        "Bearer ",
-        "Basic cm9vdDpyb290",
-        "Bearer a b",
-        "Bearer a,b",
-        "Bearer phx_s_short",
-        "Bearer\u{e9} x",
-    ] {
-        rows.push(row(
-            format!("Authorization: {value:?}"),
-            get().header("Authorization", value),
-            401,
-            "malformed-token",
-        ));
+    for value in
+        ["", "Bearer", "Bearer ", "Basic cm9vdDpyb290", "Bearer a b", "Bearer a,b", "Bearer phx_s_short"]
+    {
+        let request = get().header("Authorization", value);
+        rows.push(row(format!("Authorization: {value:?}"), request, 401, "malformed-token"));
     }
+    let foreign = get().header("Authorization", "Bearer\u{e9} x");
     let bare = get().header("Authorization", admin_token);
-    let wrong = format!("{}x", &admin_token[..admin_token.len() - 1]);
-    let wrong = if wrong == *admin_token { wrong.replace('x', "y") } else { wrong };
+    let wrong = wrong_checksum(admin_token);
     let cookie = |text: &str| get().header("Cookie", text);
+    let own_cookie = || cookie(&format!("phoenix_session={admin_token}"));
     let two = format!("phoenix_session={admin_token}; phoenix_session={user_token}");
     rows.extend([
+        row("Authorization: not ASCII", foreign, 401, "malformed-token"),
         row("a token without a scheme", bare, 401, "malformed-token"),
         row("a token and more", get().bearer(&format!("{admin_token} {user_token}")), 401, "malformed-token"),
         row("a wrong checksum", get().bearer(&wrong), 401, "malformed-token"),
@@ -276,8 +276,7 @@ fn credentials(facts: &Facts) -> Vec<Row> {
         row("the cookie twice", cookie(&two), 400, "ambiguous-credentials"),
         row(
             "the cookie in two headers",
-            cookie(&format!("phoenix_session={admin_token}"))
-                .header("Cookie", &format!("phoenix_session={user_token}")),
+            own_cookie().header("Cookie", &format!("phoenix_session={user_token}")),
             400,
             "ambiguous-credentials",
         ),
@@ -294,12 +293,7 @@ fn credentials(facts: &Facts) -> Vec<Row> {
             "unauthenticated",
         ),
         row("an empty cookie", cookie("phoenix_session="), 401, "unauthenticated"),
-        row(
-            "a malformed header beside a good cookie",
-            cookie(&format!("phoenix_session={admin_token}")).bearer("x"),
-            401,
-            "malformed-token",
-        ),
+        row("a malformed header beside a good cookie", own_cookie().bearer("x"), 401, "malformed-token"),
         row("no credentials", get(), 401, "unauthenticated"),
         row(
             "the token in the query",
@@ -317,18 +311,9 @@ fn credentials(facts: &Facts) -> Vec<Row> {
 fn places(facts: &Facts) -> Vec<Row> {
     let admin = |method: &str, path: &str| Raw::new(method, path, facts).bearer(&facts.admin_token);
     let mut rows = Vec::new();
-    for path in [
-        "/",
-        "/api",
-        "/api/auth",
-        "/api/auth/me/",
-        "/api/auth//me",
-        "/API/auth/me",
-        "/api/auth/%6de/x",
-        "/api/auth/sessions/",
-        "/../etc/passwd",
-        "/phoenix/",
-    ] {
+    let paths = "/ /api /api/auth /api/auth/me/ /api/auth//me /API/auth/me /api/auth/%6de/x /api/auth/sessions/ \
+                 /../etc/passwd /phoenix/";
+    for path in paths.split(' ') {
         rows.push(row(format!("the path {path}"), admin("GET", path), 404, "not-found"));
     }
     for (method, path) in [
@@ -345,49 +330,19 @@ fn places(facts: &Facts) -> Vec<Row> {
         rows.push(row(format!("{method} {path}"), admin(method, path), 405, "method-not-allowed"));
     }
     for id in ["x", "019b0000-0000-7000-8000-000000000000", "%FF", "1%2F2"] {
-        rows.push(row(
-            format!("the session {id}"),
-            admin("DELETE", &format!("{SESSIONS}/{id}")),
-            404,
-            "not-found",
-        ));
+        let request = admin("DELETE", &format!("{SESSIONS}/{id}"));
+        rows.push(row(format!("the session {id}"), request, 404, "not-found"));
     }
-    for query in [
-        "",
-        "?scope=",
-        "?scope=mine",
-        "?scope=others&scope=all",
-        "?scope=ALL",
-        "?scope=all&x=1",
-        "?all",
-        "?scope=%FF",
-    ] {
-        rows.push(row(
-            format!("the scope {query:?}"),
-            admin("DELETE", &format!("{SESSIONS}{query}")),
-            400,
-            "invalid-parameter",
-        ));
+    let scopes = "scope= scope=mine scope=others&scope=all scope=ALL scope=all&x=1 all scope=%FF";
+    for query in [""].into_iter().chain(scopes.split(' ')) {
+        let request = admin("DELETE", &format!("{SESSIONS}?{query}"));
+        rows.push(row(format!("the scope {query:?}"), request, 400, "invalid-parameter"));
     }
-    for query in [
-        "limit=0",
-        "limit=201",
-        "limit=-1",
-        "limit=x",
-        "limit=",
-        "limit=99999999999",
-        "limit=1.5",
-        "after=x",
-        "after=",
-        "page=2",
-        "limit=1&limit=2",
-    ] {
-        rows.push(row(
-            format!("the query {query}"),
-            admin("GET", &format!("{USERS}?{query}")),
-            400,
-            "invalid-parameter",
-        ));
+    let pages = "limit=0 limit=201 limit=-1 limit=x limit= limit=99999999999 limit=1.5 after=x after= page=2 \
+                 limit=1&limit=2";
+    for query in pages.split(' ') {
+        let request = admin("GET", &format!("{USERS}?{query}"));
+        rows.push(row(format!("the page {query}"), request, 400, "invalid-parameter"));
     }
     rows
 }

@@ -30,26 +30,29 @@ pub(super) const ADMIN: &str = "root@example.com";
 pub(super) const SOON: Duration = Duration::from_secs(20);
 
 /// Runs the scenario on every backend, all at once.
-pub(super) async fn on_every_backend(scenario: impl AsyncFn(Backend)) {
-    tokio::join!(
-        named(Backend::Sqlite, scenario(Backend::Sqlite)),
-        named(Backend::Postgres, scenario(Backend::Postgres)),
-        named(Backend::PostgresAndRedis, scenario(Backend::PostgresAndRedis)),
-    );
+pub(super) fn on_every_backend(scenario: impl AsyncFn(Backend)) -> impl Future<Output = ()> {
+    Box::pin(async move {
+        tokio::join!(
+            named(Backend::Sqlite, Box::pin(scenario(Backend::Sqlite))),
+            named(Backend::Postgres, Box::pin(scenario(Backend::Postgres))),
+            named(Backend::PostgresAndRedis, Box::pin(scenario(Backend::PostgresAndRedis))),
+        );
+    })
 }
 
 /// Runs the scenario on the backends that several nodes can share.
-pub(super) async fn on_every_shared_backend(scenario: impl AsyncFn(Backend)) {
-    tokio::join!(
-        named(Backend::Postgres, scenario(Backend::Postgres)),
-        named(Backend::PostgresAndRedis, scenario(Backend::PostgresAndRedis)),
-    );
+pub(super) fn on_every_shared_backend(scenario: impl AsyncFn(Backend)) -> impl Future<Output = ()> {
+    Box::pin(async move {
+        tokio::join!(
+            named(Backend::Postgres, Box::pin(scenario(Backend::Postgres))),
+            named(Backend::PostgresAndRedis, Box::pin(scenario(Backend::PostgresAndRedis))),
+        );
+    })
 }
 
 /// Says on which backend a scenario failed.
-async fn named(backend: Backend, scenario: impl Future<Output = ()>) {
-    let mut scenario = pin!(scenario);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| scenario.as_mut().poll(context))) {
+async fn named(backend: Backend, mut scenario: impl Future<Output = ()> + Unpin) {
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| pin!(&mut scenario).poll(context))) {
         Ok(poll) => poll,
         Err(panic) => {
             let _ = writeln!(std::io::stderr(), "failed on {backend:?}");

@@ -46,6 +46,8 @@ impl Site {
             ("PHOENIX_ARGON2_ITERATIONS", "5"),
             ("PHOENIX_HASH_WAIT", "1m"),
             ("PHOENIX_REQUEST_TIMEOUT", "2m"),
+            ("PHOENIX_HEADER_READ_TIMEOUT", "5m"),
+            ("PHOENIX_MAX_CONNECTION_AGE", "7d"),
             ("PHOENIX_REDIS_COMMAND_TIMEOUT", "5s"),
             ("PHOENIX_REDIS_CONNECT_TIMEOUT", "5s"),
             ("PHOENIX_CLEANUP_INTERVAL", "1d"),
