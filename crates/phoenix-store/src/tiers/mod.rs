@@ -79,6 +79,8 @@ struct Inner {
     flights: SingleFlight<Result<Loaded, StoreError>>,
     truth_flights: SingleFlight<Result<Loaded, StoreError>>,
     activity: ActivityQueue,
+    /// One flush at a time: the last one, before the database is closed, must not meet another.
+    flushing: tokio::sync::Mutex<()>,
     to_redis: mpsc::Sender<Fill>,
     fills: tokio::sync::Mutex<mpsc::Receiver<Fill>>,
     gap: Notify,
@@ -109,6 +111,7 @@ impl TieredSessions {
                 flights: SingleFlight::new(),
                 truth_flights: SingleFlight::new(),
                 activity: ActivityQueue::new(limits.activity_entries),
+                flushing: tokio::sync::Mutex::default(),
                 to_redis,
                 fills: tokio::sync::Mutex::new(fills),
                 gap: Notify::new(),
@@ -162,6 +165,7 @@ impl TieredSessions {
     /// # Errors
     /// When the database did not answer; what was not written waits for the next time.
     pub async fn flush_activity(&self, batch: usize) -> Result<u64, StoreError> {
+        let _alone = self.inner.flushing.lock().await;
         let mut written = 0;
         loop {
             let activities = self.inner.activity.take(batch);

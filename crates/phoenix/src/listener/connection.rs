@@ -3,20 +3,23 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use phoenix_http::body::Body;
 use phoenix_http::{Peer, Stack};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::ConnectionLimits;
-use super::reaper::{Order, Watched};
+use super::reaper::{Order, UnderWay, Watched};
 
 /// First bytes of HTTP/2 with prior knowledge (RFC 9113 section 3.4). No HTTP/1.1 request begins like this. All of them
 /// are waited for here, because the protocol's own code would wait for the rest without a bound.
@@ -54,12 +57,12 @@ pub(super) async fn run(
     }
     let (peer, marker) = (Peer(peer.ip()), watched.marker());
     // Its wait for a header begins now, not when it was accepted.
-    drop(marker.begin());
+    drop(marker.clone().begin());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (stack, marker) = (stack.clone(), marker.clone());
+        let (stack, under_way) = (stack.clone(), marker.clone().begin());
         async move {
-            let _under_way = marker.begin();
-            Ok::<_, Infallible>(stack.handle(peer, request).await)
+            let response = stack.handle(peer, request).await;
+            Ok::<_, Infallible>(response.map(|body| Marked { body, _under_way: under_way }))
         }
     });
     let io = TokioIo::new(stream);
@@ -72,6 +75,32 @@ pub(super) async fn run(
             let mut connection = pin!(http2(limits).serve_connection(io, service));
             obey(&watched, connection.as_mut(), http2::Connection::graceful_shutdown).await;
         }
+    }
+}
+
+/// A body that marks its request as under way until it is sent, however slowly the peer reads.
+struct Marked {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl http_body::Body for Marked {
+    type Data = Bytes;
+    type Error = <Body as http_body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -31,8 +31,6 @@ pub(super) enum Order {
 const SERVE: u8 = 0;
 const FINISH: u8 = 1;
 const CLOSE: u8 = 2;
-/// In place of a time: a request is being answered.
-const ANSWERING: u64 = u64::MAX;
 
 /// Knows all connections. At most as many as may be open.
 pub(super) struct Reaper {
@@ -49,9 +47,10 @@ pub(super) struct Control {
     waker: AtomicWaker,
     order: AtomicU8,
     opened_ms: u64,
-    /// Since when the connection waits for a header, or [`ANSWERING`]. Requests of HTTP/2 overlap, so they are counted.
-    waiting_since_ms: AtomicU64,
+    /// Requests being answered. Those of HTTP/2 overlap.
     under_way: AtomicU64,
+    /// When the last answer was complete: since when the connection waits for a header, if none is under way.
+    waiting_since_ms: AtomicU64,
 }
 
 /// A connection's place in the reaper's list, until dropped.
@@ -74,10 +73,14 @@ impl Reaper {
 
     /// Looks at all connections until the process stops.
     pub(super) async fn run(self: Arc<Self>, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
-        loop {
-            self.look(millis(clock.mono()), lifecycle.draining().is_cancelled());
-            if !lifecycle.pause(TICK).await {
-                return;
+        let mut draining = false;
+        while !lifecycle.stopping().is_cancelled() {
+            self.look(millis(clock.mono()), draining);
+            let told = tokio::time::timeout(TICK, lifecycle.draining().cancelled());
+            if draining {
+                lifecycle.pause(TICK).await;
+            } else {
+                draining = told.await.is_ok();
             }
         }
     }
@@ -100,8 +103,10 @@ impl Reaper {
     fn look(&self, now_ms: u64, draining: bool) {
         self.now_ms.store(now_ms, Ordering::Relaxed);
         for control in self.lock().values() {
-            let since = control.waiting_since_ms.load(Ordering::Relaxed);
-            let order = if since != ANSWERING && now_ms.saturating_sub(since) >= self.header_timeout_ms {
+            // In this order: what ends after the first look has renewed what the second reads.
+            let waits = control.under_way.load(Ordering::Acquire) == 0;
+            let since = control.waiting_since_ms.load(Ordering::Acquire);
+            let order = if waits && now_ms.saturating_sub(since) >= self.header_timeout_ms {
                 CLOSE
             } else if draining || now_ms.saturating_sub(control.opened_ms) >= self.max_age_ms {
                 FINISH
@@ -152,22 +157,20 @@ pub(super) struct Marker {
 
 impl Marker {
     /// A header is complete: the connection no longer waits, until the guard is dropped.
-    pub(super) fn begin(&self) -> UnderWay<'_> {
+    pub(super) fn begin(self) -> UnderWay {
         self.control.under_way.fetch_add(1, Ordering::Relaxed);
-        self.control.waiting_since_ms.store(ANSWERING, Ordering::Relaxed);
         UnderWay(self)
     }
 }
 
 /// A request under way.
-pub(super) struct UnderWay<'a>(&'a Marker);
+pub(super) struct UnderWay(Marker);
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        let Marker { reaper, control } = self.0;
-        if control.under_way.fetch_sub(1, Ordering::Relaxed) == 1 {
-            control.waiting_since_ms.store(reaper.now_ms.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
+        let Marker { reaper, control } = &self.0;
+        control.waiting_since_ms.store(reaper.now_ms.load(Ordering::Relaxed), Ordering::Release);
+        control.under_way.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -193,8 +196,7 @@ mod tests {
     fn a_connection_that_sends_no_header_is_closed_and_one_that_is_answered_is_not() {
         let reaper = reaper();
         let (silent, busy) = (reaper.watch(), reaper.watch());
-        let marker = busy.marker();
-        let under_way = marker.begin();
+        let under_way = busy.marker().begin();
         reaper.look(4_999, false);
         assert_eq!((order(&silent), order(&busy)), (Order::Serve, Order::Serve));
         reaper.look(5_000, false);
@@ -211,15 +213,15 @@ mod tests {
     fn the_old_and_all_of_a_draining_process_finish() {
         let reaper = reaper();
         let old = reaper.watch();
-        let marker = old.marker();
-        let under_way = (marker.begin(), marker.begin());
+        let under_way = (old.marker().begin(), old.marker().begin());
         reaper.look(60_000, false);
         assert_eq!(order(&old), Order::Finish);
         let young = reaper.watch();
         reaper.look(60_001, true);
         assert_eq!(order(&young), Order::Finish);
         drop(under_way.0);
-        assert_eq!(old.control.waiting_since_ms.load(Ordering::Relaxed), ANSWERING, "one is still under way");
+        reaper.look(600_000, true);
+        assert_eq!(order(&old), Order::Finish, "one is still under way");
     }
 
     #[test]

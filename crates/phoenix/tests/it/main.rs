@@ -1,5 +1,5 @@
 //! End to end, at the boundary of the system: real databases, real sockets, the real binary.
-#![expect(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod http;
 mod process;
