@@ -12,17 +12,27 @@
 //!    floor no longer count.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
+
+use crate::key::BuildIdentity;
 
 /// Place in the log of invalidations. Order is commit order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Seq(pub u64);
 
-/// What an invalidation names and a value carries, for example the number of a session or of a user.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// What an invalidation names and a value carries, for example the number of a session or of a user. Its lower half
+/// must be random, as that of a UUID is: it is the tag's hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tag(pub u128);
+
+impl Hash for Tag {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::try_from(self.0 & u128::from(u64::MAX)).unwrap_or(0));
+    }
+}
 
 /// A node's knowledge of the log of invalidations, and how long it counts.
 pub struct Freshness {
@@ -31,7 +41,7 @@ pub struct Freshness {
     log: RwLock<Log>,
     /// Copies of what the log holds, for readers that need no more.
     applied: AtomicU64,
-    version: AtomicU64,
+    newest: AtomicU64,
     fresh_until_micros: AtomicU64,
 }
 
@@ -41,8 +51,10 @@ struct Log {
     applied: Seq,
     /// Values stamped below this do not count: the log that would name them was dropped.
     floor: Seq,
+    /// The latest invalidation of all. A value stamped at it or later is named by none.
+    newest: Seq,
     /// Latest invalidation of each tag.
-    latest: HashMap<Tag, Seq>,
+    latest: HashMap<Tag, Seq, BuildIdentity>,
     /// The same in order of arrival, to drop the oldest.
     order: VecDeque<(Seq, Tag)>,
 }
@@ -56,7 +68,7 @@ impl Freshness {
             capacity: capacity.max(1),
             log: RwLock::default(),
             applied: AtomicU64::new(0),
-            version: AtomicU64::new(1),
+            newest: AtomicU64::new(0),
             fresh_until_micros: AtomicU64::new(0),
         }
     }
@@ -139,23 +151,22 @@ impl Freshness {
     /// Whether a value with this stamp and these tags no longer counts.
     #[must_use]
     pub fn is_stale(&self, stamp: Seq, tags: [Tag; 2]) -> bool {
+        if stamp.0 >= self.newest.load(Ordering::Acquire) {
+            return false;
+        }
         let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
         stamp < log.floor || tags.iter().any(|tag| log.latest.get(tag).is_some_and(|seq| *seq > stamp))
     }
 
-    /// Changes whenever the answer of [`Freshness::is_stale`] may change.
-    pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
-    }
-
     fn publish(&self, log: &Log) {
         self.applied.store(log.applied.0, Ordering::Release);
-        self.version.fetch_add(1, Ordering::AcqRel);
+        self.newest.store(log.newest.max(log.floor).0, Ordering::Release);
     }
 }
 
 impl Log {
     fn push(&mut self, seq: Seq, tag: Tag, capacity: usize) {
+        self.newest = self.newest.max(seq);
         let latest = self.latest.entry(tag).or_insert(seq);
         *latest = (*latest).max(seq);
         self.order.push_back((seq, tag));

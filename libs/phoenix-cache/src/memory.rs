@@ -1,7 +1,6 @@
 //! The first tier: this process's memory, bounded by bytes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quick_cache::Weighter;
@@ -17,24 +16,30 @@ const ENTRY_OVERHEAD_BYTES: usize = 192;
 ///
 /// At the bound the entries least worth keeping go first (S3-FIFO, Yang et al., SOSP 2023).
 pub struct Memory<V> {
-    cache: Cache<Key, Arc<Entry<V>>, ByBytes, BuildIdentity>,
+    cache: Cache<Key, Entry<V>, ByBytes, BuildIdentity>,
 }
 
+/// Kept in the cache's own slots: a hit in a large cache costs what it misses in the processor's, so there is no
+/// pointer to follow but the value's.
 struct Entry<V> {
     value: Arc<V>,
     bytes: u64,
     tags: [Tag; 2],
     stamp: Seq,
     expires_at: Duration,
-    /// State of the log at which this entry was last found unnamed.
-    checked: AtomicU64,
+}
+
+impl<V> Clone for Entry<V> {
+    fn clone(&self) -> Self {
+        Self { value: Arc::clone(&self.value), ..*self }
+    }
 }
 
 #[derive(Clone)]
 struct ByBytes;
 
-impl<V> Weighter<Key, Arc<Entry<V>>> for ByBytes {
-    fn weight(&self, _key: &Key, entry: &Arc<Entry<V>>) -> u64 {
+impl<V> Weighter<Key, Entry<V>> for ByBytes {
+    fn weight(&self, _key: &Key, entry: &Entry<V>) -> u64 {
         entry.bytes
     }
 }
@@ -74,19 +79,11 @@ impl<V> Memory<V> {
             return None;
         }
         let entry = self.cache.get(key)?;
-        let version = freshness.version();
-        if now >= entry.expires_at {
+        if now >= entry.expires_at || freshness.is_stale(entry.stamp, entry.tags) {
             self.remove(key);
             return None;
         }
-        if entry.checked.load(Ordering::Relaxed) != version {
-            if freshness.is_stale(entry.stamp, entry.tags) {
-                self.remove(key);
-                return None;
-            }
-            entry.checked.store(version, Ordering::Relaxed);
-        }
-        Some(Arc::clone(&entry.value))
+        Some(entry.value)
     }
 
     /// Holds `value`, of `bytes` bytes, loaded when every invalidation up to `stamp` was known.
@@ -100,24 +97,15 @@ impl<V> Memory<V> {
         expires_at: Duration,
     ) {
         let bytes = u64::try_from(bytes.saturating_add(ENTRY_OVERHEAD_BYTES)).unwrap_or(u64::MAX);
-        let entry = Entry { value, bytes, tags, stamp, expires_at, checked: AtomicU64::new(0) };
-        self.cache.insert(key, Arc::new(entry));
+        self.cache.insert(key, Entry { value, bytes, tags, stamp, expires_at });
     }
 
     /// Puts `value` in the place of `old`, with the same stamp and expiry. Does nothing when another value, or none,
     /// is held: then `value` was made from an older truth than the one held.
     pub fn update(&self, key: &Key, old: &Arc<V>, value: Arc<V>) {
         let Some(held) = self.cache.peek(key).filter(|held| Arc::ptr_eq(&held.value, old)) else { return };
-        let entry = Entry {
-            value,
-            bytes: held.bytes,
-            tags: held.tags,
-            stamp: held.stamp,
-            expires_at: held.expires_at,
-            checked: AtomicU64::new(0),
-        };
         // Fails when the entry was evicted meanwhile: then there is nothing to update.
-        let _evicted = self.cache.replace(*key, Arc::new(entry), true);
+        let _evicted = self.cache.replace(*key, Entry { value, ..held }, true);
     }
 
     /// Drops one value.

@@ -2,7 +2,7 @@
 
 use super::{Auth, ClientInfo, PasswordJob, PasswordOutcome, SignedIn};
 use crate::error::AuthError;
-use crate::model::{Durable, Email, Password, PasswordHash, SessionId, User};
+use crate::model::{Durable, Email, Password, PasswordHash, Role, SessionId, User};
 use crate::ports::{Credentials, SessionOpened};
 
 /// What a user sends.
@@ -90,9 +90,8 @@ impl Auth {
 
     /// Whether the account may have sessions at all.
     pub(super) fn may_sign_in(&self, user: &User) -> bool {
-        let role = user.role.as_str();
         !user.disabled
-            && (role != "demo" || self.parts.policy.demo_accounts)
-            && (role != "test" || self.parts.policy.test_account)
+            && (user.role != Role::demo() || self.parts.policy.demo_accounts)
+            && (user.role != Role::test() || self.parts.policy.test_account)
     }
 }

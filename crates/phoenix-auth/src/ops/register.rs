@@ -100,7 +100,7 @@ fn shown(new: &NewUser) -> User {
         id: new.id,
         email: new.email.clone(),
         email_verified: false,
-        role: new.role.clone(),
+        role: new.role,
         disabled: false,
         profile: new.profile.clone(),
         settings: "{}".to_owned(),

@@ -74,7 +74,7 @@ async fn change_access(db: &Db, change: &AccessChange) -> Result<AccessChanged, 
     let Some(mut user) = db.optional(Sql::UserLock, &[&id], rows::user).await? else {
         return Ok(AccessChanged::NotFound);
     };
-    let role: Role = change.role.clone().unwrap_or_else(|| user.role.clone());
+    let role: Role = change.role.unwrap_or(user.role);
     let disabled = change.disabled.unwrap_or(user.disabled);
     if role == user.role && disabled == user.disabled {
         return Ok(AccessChanged::Changed { user: Box::new(user), invalidation: None });

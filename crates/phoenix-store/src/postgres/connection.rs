@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Connect;
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error, NoTls};
@@ -20,18 +21,25 @@ const OLDEST: u32 = 15;
 const PIN_DURABILITY: &str = "SELECT set_config('synchronous_commit', \
     CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)";
 
+/// Connections opened at once. Each costs a hash of the password on our side and a process on the server's, so that a
+/// pool that grows from its minimum to its maximum at once would stall the requests of both.
+const OPENING: usize = 2;
+
 /// Opens connections whose drivers run under a tracker.
 pub(super) struct Connector {
     tasks: TaskTracker,
+    opening: Semaphore,
 }
 
 impl Connector {
     pub(super) fn new(tasks: TaskTracker) -> Self {
-        Self { tasks }
+        Self { tasks, opening: Semaphore::new(OPENING) }
     }
 
     /// A connection, ready for use, and the task that drives it.
     pub(super) async fn open(&self, driver: &Config) -> Result<(Client, JoinHandle<()>), Error> {
+        // Never closed, so an error cannot be.
+        let _turn = self.opening.acquire().await;
         let (client, connection) = driver.connect(NoTls).await?;
         let task = self.tasks.spawn(async move {
             if let Err(error) = connection.await {

@@ -97,7 +97,7 @@ fn change_access(db: &Db<'_>, change: &AccessChange) -> Result<AccessChanged, Fa
     let Some(mut user) = db.optional(Sql::CredentialsById, [id], rows::only_user)? else {
         return Ok(AccessChanged::NotFound);
     };
-    let role = change.role.clone().unwrap_or_else(|| user.role.clone());
+    let role = change.role.unwrap_or(user.role);
     let disabled = change.disabled.unwrap_or(user.disabled);
     if role == user.role && disabled == user.disabled {
         return Ok(AccessChanged::Changed { user: Box::new(user), invalidation: None });

@@ -230,6 +230,10 @@ impl Inner {
     /// Asks L2 and L3, and fills what is in front of the one that knew.
     async fn load(self: Arc<Self>, hash: TokenHash, past_caches: bool) -> Result<Loaded, StoreError> {
         let now = self.parts.clock.now();
+        if !past_caches && let Some(active) = self.memory.get(&key(&hash), now.mono, &self.freshness) {
+            // The caller looked just before the load ahead of this one filled the memory.
+            return Ok(Loaded { found: Some(active), tier: Tier::L1, stamp: self.freshness.applied() });
+        }
         let may_use_redis = !past_caches && self.freshness.is_fresh(now.mono);
         if may_use_redis && let Some(loaded) = self.load_from_redis(&hash, now).await {
             return Ok(loaded);

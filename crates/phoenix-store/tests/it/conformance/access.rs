@@ -21,7 +21,7 @@ async fn a_new_role_ends_every_session_and_refuses_those_being_opened() {
         let before = credentials(&*db.store, id).await;
         let role = Role::parse("editor").expect("a role");
         let AccessChanged::Changed { user, invalidation: Some(invalidation) } =
-            change(db, id, Some(role.clone()), None).await
+            change(db, id, Some(role), None).await
         else {
             panic!("the role changes");
         };

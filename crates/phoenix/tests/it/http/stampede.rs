@@ -16,9 +16,8 @@ use super::support::{ME, Site, on_every_backend, on_every_shared_backend};
 const CALLERS: usize = 10_000;
 const CONNECTIONS: usize = 200;
 const REQUESTS_EACH: usize = 10;
-/// Who looks into memory just before the answer is there, and for the load under way just after it landed, asks once
-/// more. That is a matter of nanoseconds, and no more than these.
-const LATE_COMERS: u64 = 10;
+/// Reads of the database that ten thousand simultaneous requests for one session may cause.
+const READS: u64 = 1;
 
 /// Asks as the stack does: memory first.
 async fn email_of(auth: Auth, hash: TokenHash, now: Moment) -> String {
@@ -80,7 +79,7 @@ async fn ten_thousand_callers_of_one_cold_session_hardly_reach_the_database() {
         let answers = callers.join_all().await;
         assert!(answers.len() == CALLERS && answers.iter().all(|email| email == "ada@example.com"));
         let asked = admin.statements().await.since(&before);
-        assert!(asked.len() == 1 && asked["session_find"] <= LATE_COMERS, "{asked:?}");
+        assert!(asked.len() == 1 && asked["session_find"] <= READS, "{asked:?}");
         node.stop().await;
     })
     .await;
@@ -108,7 +107,7 @@ async fn two_hundred_connections_with_one_cold_session_hardly_reach_the_database
         }
         connections.join_all().await;
         let asked = admin.statements().await.since(&before);
-        assert!(asked.len() == 1 && asked["session_find"] <= LATE_COMERS, "{asked:?}");
+        assert!(asked.len() == 1 && asked["session_find"] <= READS, "{asked:?}");
         node.stop().await;
     })
     .await;
