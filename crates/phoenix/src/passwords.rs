@@ -20,8 +20,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Callers that may wait for a worker at once.
 const MAX_WAITING: usize = 1024;
-/// The lowest priority there is (`nice`).
-const NICE: i32 = 19;
 
 /// Runs password work on threads of its own.
 pub(crate) struct PasswordThreads {
@@ -80,8 +78,7 @@ impl PasswordThreads {
 }
 
 fn run_thread(receiver: &Mutex<Receiver<Work>>, params: HashParams, entropy: &dyn Entropy) {
-    // Not allowed to lower its priority, a thread works all the same.
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+    yield_to_requests();
     loop {
         let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Work { job, answer, _permit }) = next else { return };
@@ -93,6 +90,21 @@ fn run_thread(receiver: &Mutex<Receiver<Work>>, params: HashParams, entropy: &dy
         }
     }
 }
+
+/// Gives way to every other thread the moment it has work. A low priority alone (`nice 19`) makes requests wait up to
+/// 3 ms for the end of a time slice (measured, docs/benchmarks.md). Not allowed to, a thread works all the same.
+#[cfg(target_os = "linux")]
+fn yield_to_requests() {
+    use thread_priority::unix::{set_thread_priority_and_policy, thread_native_id};
+    use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
+        tracing::debug!(?error, "password threads run at normal priority");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn yield_to_requests() {}
 
 /// Counts a caller that waits, for as long as it does.
 struct Waiting<'a>(&'a AtomicUsize);

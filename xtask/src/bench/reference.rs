@@ -107,7 +107,7 @@ async fn accept(listen: SocketAddr) -> Result<()> {
             std::future::ready(Ok::<_, Infallible>(response))
         });
         let mut server = http1::Builder::new();
-        server.pipeline_flush(true).auto_date_header(false);
+        server.pipeline_flush(true);
         // A connection ends with its client; this program does nothing else.
         tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
     }
