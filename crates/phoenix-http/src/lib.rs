@@ -22,4 +22,4 @@ pub use introspection::{
     SystemStatus, TierReport,
 };
 pub use settings::{HttpParts, HttpSettings, WebOrigin};
-pub use stack::{Peer, Stack};
+pub use stack::{Answer, Peer, Stack};

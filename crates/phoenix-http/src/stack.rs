@@ -4,8 +4,10 @@
 //! memory is answered without leaving this file, and everything else goes on to the routes.
 
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -86,10 +88,10 @@ impl Stack {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Answers one request.
-    pub async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request: at once if it can, so that the hot path is a plain function call.
+    pub fn handle(&self, peer: Peer, request: Request<Incoming>) -> Answer {
         // 1. Request id and clock, first: everything after can be told apart and timed. Read once, passed down.
-        let shared = &*self.shared;
+        let shared = &self.shared;
         let trace = Trace {
             id: shared.ids.next(),
             started: shared.parts.clock.now(),
@@ -97,22 +99,52 @@ impl Stack {
             tier: None,
         };
         // 2. Panics end here, outside every other step: one request fails, with its id, and the process goes on.
-        match AssertUnwindSafe(shared.answer(peer, request, trace)).catch_unwind().await {
-            Ok(response) => response,
-            Err(_panic) => {
-                tracing::error!(request_id = trace.id.as_str(), "a request panicked");
-                shared.finish(Problem::from(Kind::Internal).into_response().map(Either::Right), &trace)
+        match catch_unwind(AssertUnwindSafe(|| shared.first_steps(&request, trace))) {
+            Ok(FirstSteps::Answered(response)) => Answer::Now(Some(response)),
+            Ok(FirstSteps::GoOn(cold)) => {
+                let shared = Arc::clone(shared);
+                Answer::Later(Box::pin(async move {
+                    let answering = AssertUnwindSafe(shared.cold(peer, request, cold, trace)).catch_unwind();
+                    answering.await.unwrap_or_else(|_panic| shared.panicked(&trace))
+                }))
             }
+            Err(_panic) => Answer::Now(Some(shared.panicked(&trace))),
         }
     }
 }
 
+/// An answer, there already or on its way.
+pub enum Answer {
+    /// There. Taken when it is polled.
+    Now(Option<Response<Body>>),
+    /// On its way.
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
+
+impl Future for Answer {
+    type Output = Response<Body>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<Body>> {
+        match self.get_mut() {
+            Self::Now(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Later(answer) => answer.as_mut().poll(context),
+        }
+    }
+}
+
+/// What the steps that need no waiting came to.
+enum FirstSteps {
+    Answered(Response<Body>),
+    GoOn(Cold),
+}
+
 impl Shared {
-    async fn answer(&self, peer: Peer, mut request: Request<Incoming>, mut trace: Trace) -> Response<Body> {
+    fn first_steps(&self, request: &Request<Incoming>, mut trace: Trace) -> FirstSteps {
         // 3. Limits that need no body. Header size and time, and connections, are bounded by the accept loop.
         if request.uri().path_and_query().map_or(0, |p| p.as_str().len()) > self.parts.settings.max_uri_bytes
         {
-            return self.finish(Problem::from(Kind::UriTooLong).into_response().map(Either::Right), &trace);
+            let refusal = Problem::from(Kind::UriTooLong).into_response();
+            return FirstSteps::Answered(self.finish(refusal.map(Either::Right), &trace));
         }
         // 4. Authentication, from memory if it can be: no I/O, and nothing is built that the answer does not need.
         let form = CookieForm::of_request(&self.parts.settings, request.uri(), request.headers());
@@ -130,24 +162,20 @@ impl Shared {
             && request.uri().path() == routes::ME
         {
             trace.tier = Some(caller.tier);
-            return self.me(caller, &mut trace);
+            return FirstSteps::Answered(self.me(caller, &mut trace));
         }
-        let refused = match presented {
-            Presented::Ambiguous => Some(Kind::AmbiguousCredentials),
-            Presented::None | Presented::Malformed | Presented::Token(..) => None,
-        };
-        let malformed = presented != Presented::None && hash.is_none();
-        // 6. Trust: identity headers from outside are removed, and the client's address is decided, before a route or
-        // an application behind us reads either.
-        for name in &IDENTITY_HEADERS {
-            request.headers_mut().remove(name);
-        }
-        let client_ip = ClientIp::of_peer(peer.0);
-        let client = ClientInfo { ip: Some(client_ip.address()), user_agent: UserAgent::default() };
-        let context = RequestContext { client, cookie_form: form };
-        // The rest is boxed, so that the hot path does not carry its state.
-        let cold = Cold { hash, known, malformed, refused, context };
-        Box::pin(self.cold(request, cold, trace)).await
+        FirstSteps::GoOn(Cold {
+            hash,
+            known,
+            malformed: presented != Presented::None && hash.is_none(),
+            refused: (presented == Presented::Ambiguous).then_some(Kind::AmbiguousCredentials),
+            cookie_form: form,
+        })
+    }
+
+    fn panicked(&self, trace: &Trace) -> Response<Body> {
+        tracing::error!(request_id = trace.id.as_str(), "a request panicked");
+        self.finish(Problem::from(Kind::Internal).into_response().map(Either::Right), trace)
     }
 
     fn me(&self, caller: &Authenticated, trace: &mut Trace) -> Response<Body> {
@@ -163,17 +191,26 @@ impl Shared {
         response
     }
 
-    async fn cold(&self, mut request: Request<Incoming>, cold: Cold, mut trace: Trace) -> Response<Body> {
+    async fn cold(
+        &self,
+        peer: Peer,
+        mut request: Request<Incoming>,
+        cold: Cold,
+        mut trace: Trace,
+    ) -> Response<Body> {
         let span = tracing::info_span!("request", id = trace.id.as_str());
         let (method, path) = (request.method().clone(), routes::template(request.uri().path()));
         let answer = async {
-            let Cold { hash, known, malformed, refused, mut context } = cold;
+            let Cold { hash, known, malformed, refused, cookie_form } = cold;
             if let Some(kind) = refused {
                 return Problem::from(kind).into_response();
             }
-            if let Some(agent) = request.headers().get(USER_AGENT) {
-                context.client.user_agent = UserAgent::new(&String::from_utf8_lossy(agent.as_bytes()));
+            // 6. Trust: identity headers from outside are removed, and the client's address is decided, before a
+            // route or an application behind us reads either.
+            for name in &IDENTITY_HEADERS {
+                request.headers_mut().remove(name);
             }
+            let context = RequestContext { client: client_info(peer, request.headers()), cookie_form };
             // 4 continued: what memory did not know is asked of Redis and the database; only routes of ours that
             // use sessions ask.
             let mut identity = if !path.uses_sessions() {
@@ -306,7 +343,15 @@ struct Cold {
     known: Option<Result<Authenticated, Rejection>>,
     malformed: bool,
     refused: Option<Kind>,
-    context: RequestContext,
+    cookie_form: CookieForm,
+}
+
+fn client_info(peer: Peer, headers: &HeaderMap) -> ClientInfo {
+    let agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    ClientInfo {
+        ip: Some(ClientIp::of_peer(peer.0).address()),
+        user_agent: UserAgent::new(agent.as_deref().unwrap_or_default()),
+    }
 }
 
 /// One line a request: routine reads at debug, changes at info, our own failures at error.

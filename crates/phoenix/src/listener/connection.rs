@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::Request;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -59,11 +60,9 @@ pub(super) async fn run(
     // Its wait for a header begins now, not when it was accepted.
     drop(marker.clone().begin());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (stack, under_way) = (stack.clone(), marker.clone().begin());
-        async move {
-            let response = stack.handle(peer, request).await;
-            Ok::<_, Infallible>(response.map(|body| Marked { body, _under_way: under_way }))
-        }
+        let under_way = marker.clone().begin();
+        let wrap = |body| Marked { body, _under_way: under_way };
+        stack.handle(peer, request).map(|response| Ok::<_, Infallible>(response.map(wrap)))
     });
     let io = TokioIo::new(stream);
     match protocol {
