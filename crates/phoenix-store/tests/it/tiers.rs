@@ -240,10 +240,10 @@ async fn last_seens_are_written_in_batches_and_never_backwards() {
         let user = add_user(&*db.store, "ada@example.com").await;
         let session = sign_in(&*db.store, user).await;
         let node = Node::new(db.store.clone(), None, &Arc::default()).await;
-        let active = node.ask(&session.token_hash).await.found.expect("it is open");
+        let mut active = node.ask(&session.token_hash).await.found.expect("it is open");
         for _ in 0..100 {
             node.clock.pass(Duration::from_millis(10));
-            node.tiers.seen(&session.token_hash, &active, node.clock.now());
+            active = node.tiers.seen(&session.token_hash, &active, node.clock.now());
         }
         assert_eq!(node.tiers.stats().activity_waiting, 1, "one session, one line");
         assert_eq!(node.tiers.flush_activity(10).await.expect("answers"), 1);
