@@ -14,7 +14,14 @@ impl Key {
         Self(bytes)
     }
 
-    fn prefix(&self) -> u64 {
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Its hash value.
+    pub(crate) fn prefix(&self) -> u64 {
         self.0.first_chunk().map_or(0, |prefix| u64::from_le_bytes(*prefix))
     }
 }

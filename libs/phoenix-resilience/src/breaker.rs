@@ -2,6 +2,8 @@
 //! probe closes it.
 //!
 //! Failures are those of the dependency or the way to it. A well-formed refusal by the dependency is a success.
+//! Who probes is the caller's choice: [`Breaker::admit`] makes the next caller after the pause the probe,
+//! [`Breaker::admit_if_closed`] never does, so that callers who cannot afford a failure leave it to a background task.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,7 +27,14 @@ pub struct Breaker {
 }
 
 #[derive(Debug)]
-enum State {
+struct State {
+    phase: Phase,
+    /// How often it has closed. Verdicts of calls from before the last time are old news.
+    epoch: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
     Closed { failures: u32 },
     Open { until: Duration, pause: Duration },
     Probing { pause: Duration },
@@ -37,6 +46,7 @@ enum State {
 #[must_use = "tell the breaker how the call went"]
 pub struct Call<'a> {
     breaker: &'a Breaker,
+    epoch: u64,
     probe: bool,
     told: bool,
 }
@@ -45,27 +55,35 @@ impl Breaker {
     /// Closed.
     #[must_use]
     pub const fn new(limits: BreakerLimits) -> Self {
-        Self { limits, state: Mutex::new(State::Closed { failures: 0 }) }
+        Self { limits, state: Mutex::new(State { phase: Phase::Closed { failures: 0 }, epoch: 0 }) }
     }
 
-    /// Leave for one call at `now`, or `None` when the dependency is to be spared.
+    /// Leave for one call at `now`, or `None` when the dependency is to be spared. After the pause, one call is the
+    /// probe.
     pub fn admit(&self, now: Duration) -> Option<Call<'_>> {
         let mut state = self.lock();
-        let probe = match *state {
-            State::Closed { .. } => false,
-            State::Open { until, pause } if now >= until => {
-                *state = State::Probing { pause };
+        let probe = match state.phase {
+            Phase::Closed { .. } => false,
+            Phase::Open { until, pause } if now >= until => {
+                state.phase = Phase::Probing { pause };
                 true
             }
-            State::Open { .. } | State::Probing { .. } => return None,
+            Phase::Open { .. } | Phase::Probing { .. } => return None,
         };
-        Some(Call { breaker: self, probe, told: false })
+        Some(Call { breaker: self, epoch: state.epoch, probe, told: false })
+    }
+
+    /// Leave for one call while the breaker is closed; never for a probe.
+    pub fn admit_if_closed(&self) -> Option<Call<'_>> {
+        let state = self.lock();
+        let closed = matches!(state.phase, Phase::Closed { .. });
+        closed.then(|| Call { breaker: self, epoch: state.epoch, probe: false, told: false })
     }
 
     /// Whether calls pass freely.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(*self.lock(), State::Closed { .. })
+        matches!(self.lock().phase, Phase::Closed { .. })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -74,12 +92,21 @@ impl Breaker {
 }
 
 impl Call<'_> {
+    /// Whether this call decides alone if the breaker closes.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// The dependency answered.
     pub fn succeeded(mut self) {
         self.told = true;
         let mut state = self.breaker.lock();
-        if self.probe || matches!(*state, State::Closed { .. }) {
-            *state = State::Closed { failures: 0 };
+        if self.probe {
+            state.epoch += 1;
+            state.phase = Phase::Closed { failures: 0 };
+        } else if state.epoch == self.epoch && matches!(state.phase, Phase::Closed { .. }) {
+            state.phase = Phase::Closed { failures: 0 };
         }
     }
 
@@ -88,21 +115,21 @@ impl Call<'_> {
         self.told = true;
         let limits = self.breaker.limits;
         let mut state = self.breaker.lock();
-        *state = match *state {
-            State::Closed { failures } if failures + 1 < limits.failures => {
-                State::Closed { failures: failures + 1 }
+        match state.phase {
+            Phase::Closed { failures } if state.epoch == self.epoch => {
+                state.phase = if failures + 1 < limits.failures {
+                    Phase::Closed { failures: failures + 1 }
+                } else {
+                    Phase::Open { until: now.saturating_add(limits.min_pause), pause: limits.min_pause }
+                };
             }
-            State::Closed { .. } => {
-                State::Open { until: now.saturating_add(limits.min_pause), pause: limits.min_pause }
-            }
-            State::Probing { pause } if self.probe => {
+            Phase::Probing { pause } if self.probe => {
                 let pause = pause.saturating_mul(2).min(limits.max_pause);
-                State::Open { until: now.saturating_add(pause), pause }
+                state.phase = Phase::Open { until: now.saturating_add(pause), pause };
             }
-            // A call from before it opened: known already.
-            State::Open { until, pause } => State::Open { until, pause },
-            State::Probing { pause } => State::Probing { pause },
-        };
+            // A call from before it opened, or even from before it closed again: known already.
+            Phase::Closed { .. } | Phase::Open { .. } | Phase::Probing { .. } => {}
+        }
     }
 }
 
@@ -110,8 +137,8 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         if self.probe && !self.told {
             let mut state = self.breaker.lock();
-            if let State::Probing { pause } = *state {
-                *state = State::Open { until: Duration::ZERO, pause };
+            if let Phase::Probing { pause } = state.phase {
+                state.phase = Phase::Open { until: Duration::ZERO, pause };
             }
         }
     }
@@ -172,6 +199,37 @@ mod tests {
         (0..3).for_each(|_| fail(&breaker, at(0)));
         drop(breaker.admit(at(100)).expect("the probe"));
         assert!(breaker.admit(at(100)).is_some());
+    }
+
+    #[test]
+    fn who_only_passes_while_it_is_closed_never_probes() {
+        let breaker = Breaker::new(BreakerLimits { failures: 1, ..LIMITS });
+        let call = breaker.admit_if_closed().expect("closed");
+        assert!(!call.is_probe());
+        call.failed(at(0));
+        assert!(breaker.admit_if_closed().is_none());
+        let probe = breaker.admit(at(100)).expect("the pause is over");
+        assert!(probe.is_probe() && breaker.admit_if_closed().is_none());
+        probe.succeeded();
+        assert!(breaker.admit_if_closed().is_some());
+    }
+
+    #[test]
+    fn verdicts_from_before_it_closed_again_count_for_nothing() {
+        let breaker = Breaker::new(BreakerLimits { failures: 2, ..LIMITS });
+        let calls: Vec<_> = (0..4).map(|_| breaker.admit_if_closed().expect("closed")).collect();
+        let mut calls = calls.into_iter();
+        let mut next = || calls.next().expect("four of them");
+        next().failed(at(0));
+        next().failed(at(0));
+        assert!(!breaker.is_closed());
+        breaker.admit(at(100)).expect("the probe").succeeded();
+        fail(&breaker, at(101));
+        next().failed(at(102));
+        assert!(breaker.is_closed(), "a late failure of the old outage");
+        next().succeeded();
+        fail(&breaker, at(103));
+        assert!(!breaker.is_closed(), "nor did a late success count");
     }
 
     proptest! {
