@@ -1,5 +1,6 @@
 //! What tests and benchmarks of Phoenix stand on: real PostgreSQL, Redis and `phoenix` processes on free ports,
-//! a TCP proxy that fails on command, a small HTTP client, and bounded waiting. It is never part of the product.
+//! a TCP proxy that fails on command, a fake of the Stack Auth server, a small HTTP client, and bounded waiting. It is
+//! never part of the product.
 //!
 //! Two promises hold for everything that starts a process here:
 //! nothing is left behind however the test process ends (see `guardian`), and no call waits without a bound.
@@ -13,6 +14,7 @@
 mod guardian;
 pub mod http;
 pub mod memory;
+pub mod mmdb;
 pub mod port;
 pub mod postgres;
 pub mod process;
@@ -20,4 +22,5 @@ mod process_table;
 pub mod proxy;
 pub mod redis;
 mod runtime;
+pub mod stack_auth;
 pub mod wait;

@@ -53,7 +53,14 @@ pub enum Mode {
         /// Time between two goes.
         every: Duration,
     },
+    /// Loses what the upstream sends whenever it holds these bytes, and forwards everything else. What is lost is what
+    /// the proxy has read in one go, so this is for messages that arrive alone, such as [`REDIS_MESSAGE`]; the
+    /// connection lives on without them.
+    Losing(&'static [u8]),
 }
+
+/// Stands in every message that Redis pushes to a subscriber of a channel, and in no reply to a command.
+pub const REDIS_MESSAGE: &[u8] = b"\r\n$7\r\nmessage\r\n";
 
 /// Counts since the proxy was started. What a client or upstream has received is counted already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

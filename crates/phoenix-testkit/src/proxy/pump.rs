@@ -108,11 +108,12 @@ async fn write(
     while let Some(chunk) = queue.recv().await {
         let mut rest = chunk.bytes.as_slice();
         loop {
-            match allowance(&mut state, chunk.arrived, direction, rest.len()).await {
+            match allowance(&mut state, chunk.arrived, direction, rest).await {
                 Allowance::Swallow => {
                     link.holed.store(true, Ordering::Relaxed);
                     break;
                 }
+                Allowance::Lose => break,
                 Allowance::Write(_) if rest.is_empty() => {
                     to.shutdown().await?;
                     break;
@@ -146,8 +147,10 @@ fn deliver(to: &WriteHalf<'_>, bytes: &[u8], delivered: &AtomicU64) -> Result<us
 enum Allowance {
     /// So many may go out (0 for the end of the stream).
     Write(usize),
-    /// They are lost.
+    /// They are lost, and the stream has a hole.
     Swallow,
+    /// They are lost, and what is left is whole messages.
+    Lose,
 }
 
 /// Waits until the mode lets something happen; a change of mode is looked at afresh.
@@ -155,12 +158,16 @@ async fn allowance(
     state: &mut watch::Receiver<State>,
     arrived: Instant,
     direction: Direction,
-    length: usize,
+    bytes: &[u8],
 ) -> Allowance {
+    let length = bytes.len();
     loop {
         let mode = state.borrow_and_update().mode;
         let (ready, length) = match mode {
-            Mode::Pass => return Allowance::Write(length),
+            Mode::Losing(mark) if direction == Direction::ToClient && holds(bytes, mark) => {
+                return Allowance::Lose;
+            }
+            Mode::Pass | Mode::Losing(_) => return Allowance::Write(length),
             Mode::HalfOpen(held) if held != direction => return Allowance::Write(length),
             Mode::Blackhole => return Allowance::Swallow,
             Mode::Latency(delay) => (Some(arrived + delay), length),
@@ -181,4 +188,8 @@ async fn allowance(
             }
         }
     }
+}
+
+fn holds(bytes: &[u8], mark: &[u8]) -> bool {
+    !mark.is_empty() && bytes.windows(mark.len()).any(|window| window == mark)
 }

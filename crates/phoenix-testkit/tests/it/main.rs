@@ -10,4 +10,5 @@ mod postgres;
 mod process;
 mod proxy;
 mod redis;
+mod stack_auth;
 mod wait;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use phoenix_testkit::proxy::{Direction, FaultProxy, Mode};
+use phoenix_testkit::proxy::{Direction, FaultProxy, Mode, REDIS_MESSAGE};
 use phoenix_testkit::wait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -160,6 +160,46 @@ async fn drip_forwards_few_bytes_at_a_time() -> Result<()> {
     assert!(taken >= Duration::from_millis(160), "{taken:?}");
     proxy.set(Mode::Pass);
     assert!(ask(&mut stream).await? < Duration::from_millis(100));
+    Ok(())
+}
+
+#[tokio::test]
+async fn losing_drops_messages_with_the_mark_on_their_way_back_and_nothing_else() -> Result<()> {
+    let proxy = echo().await?;
+    let mut stream = TcpStream::connect(proxy.addr()).await?;
+    proxy.set(Mode::Losing(REDIS_MESSAGE));
+    let message = b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx\r\n";
+    stream.write_all(message).await?;
+    assert!(is_silent(&mut stream).await);
+    assert_eq!(proxy.counts().to_upstream_bytes, message.len() as u64);
+    ask(&mut stream).await?;
+    // The stream has no hole that would have to be reset.
+    proxy.set(Mode::Pass);
+    ask(&mut stream).await?;
+    stream.write_all(message).await?;
+    let mut back = vec![0; message.len()];
+    timeout(BOUND, stream.read_exact(&mut back)).await??;
+    assert_eq!(back, message);
+    Ok(())
+}
+
+#[tokio::test]
+async fn losing_holds_back_what_redis_publishes() -> Result<()> {
+    let redis = phoenix_testkit::redis::Redis::shared();
+    let channel = format!("{}news", redis.isolated().prefix);
+    let proxy = FaultProxy::start(redis.address())?;
+    let mut subscriber = TcpStream::connect(proxy.addr()).await?;
+    proxy.set(Mode::Losing(REDIS_MESSAGE));
+    subscriber.write_all(format!("SUBSCRIBE {channel}\r\n").as_bytes()).await?;
+    let mut answer = vec![0; 4096];
+    let length = timeout(BOUND, subscriber.read(&mut answer)).await??;
+    assert!(answer[..length].starts_with(b"*3\r\n$9\r\nsubscribe\r\n"));
+    assert_eq!(redis.command(&["PUBLISH", &channel, "x"])?, ":1");
+    assert!(is_silent(&mut subscriber).await);
+    proxy.set(Mode::Pass);
+    assert_eq!(redis.command(&["PUBLISH", &channel, "y"])?, ":1");
+    let length = timeout(BOUND, subscriber.read(&mut answer)).await??;
+    assert!(answer[..length].ends_with(b"\r\ny\r\n"));
     Ok(())
 }
 

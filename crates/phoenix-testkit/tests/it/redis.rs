@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use phoenix_testkit::redis::Redis;
+use phoenix_testkit::redis::{Cluster, Redis, Sentinels};
+use phoenix_testkit::wait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+const BOUND: Duration = Duration::from_mins(1);
 
 #[test]
 fn tests_get_logical_databases_and_prefixes_of_their_own() {
@@ -51,5 +54,53 @@ fn a_password_is_required_and_sent() -> Result<()> {
     let errors = redis.command(&["SET", "key"]).expect_err("SET needs a value");
     assert!(errors.to_string().contains("wrong number"), "{errors}");
     assert!(redis.url().contains(":se cret@"));
+    Ok(())
+}
+
+#[test]
+fn a_cluster_fails_over_and_takes_the_old_master_back_as_a_replica() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let old = cluster.master_of("key", 5)?;
+    assert_eq!(cluster.nodes()[old].command(&["SET", "key", "value"])?, "+OK");
+    // Acknowledged writes that have not reached the replica are lost in a failover.
+    wait::until_blocking(BOUND, "the key to reach the replica", || {
+        cluster.nodes()[old + 3].command(&["DBSIZE"]).is_ok_and(|reply| reply == ":1")
+    });
+    assert!(cluster.url().starts_with("redis-cluster://127.0.0.1:"));
+    cluster.nodes()[old].kill()?;
+    let asked = (old + 1) % 3;
+    wait::until_blocking(BOUND, "the replica to be promoted", || {
+        cluster.master_of("key", asked).is_ok_and(|new| new == old + 3)
+    });
+    wait::until_blocking(BOUND, "the key to be served", || {
+        cluster.nodes()[old + 3].command(&["GET", "key"]).is_ok_and(|reply| reply == "$5\r\nvalue")
+    });
+    cluster.nodes()[old].restart()?;
+    wait::until_blocking(BOUND, "the old master to follow", || {
+        cluster.nodes()[old].command(&["ROLE"]).is_ok_and(|role| role.contains("slave"))
+    });
+    Ok(())
+}
+
+#[test]
+fn sentinels_fail_over() -> Result<()> {
+    let set = Sentinels::with_password(Some("secret"))?;
+    assert_eq!(set.master()?, 0);
+    assert!(
+        set.url().starts_with("redis-sentinel://:secret@127.0.0.1:") && set.url().contains(set.service())
+    );
+    set.servers()[0].kill()?;
+    wait::until_blocking(BOUND, "the replica to be promoted", || set.master().is_ok_and(|now| now == 1));
+    wait::until_blocking(BOUND, "the new master to take writes", || {
+        set.servers()[1].command(&["SET", "key", "value"]).is_ok()
+    });
+    set.servers()[0].restart()?;
+    set.sentinels()[0].restart()?;
+    wait::until_blocking(BOUND, "the sentinel to remember the new master", || {
+        set.master().is_ok_and(|now| now == 1)
+    });
+    wait::until_blocking(BOUND, "the old master to follow", || {
+        set.servers()[0].command(&["ROLE"]).is_ok_and(|role| role.contains("slave"))
+    });
     Ok(())
 }

@@ -1,8 +1,12 @@
-//! A private Redis server: nothing on disk, own port, gone with the test process.
+//! A private Redis server: nothing on disk, own port, gone with the test process. `cluster.rs` and `sentinel.rs` put
+//! several of them together.
+
+mod cluster;
+mod sentinel;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -20,6 +24,9 @@ const START_BOUND: Duration = Duration::from_secs(30);
 const COMMAND_BOUND: Duration = Duration::from_secs(10);
 const PORT_ATTEMPTS: usize = 10;
 
+pub use cluster::Cluster;
+pub use sentinel::Sentinels;
+
 static SHARED: OnceLock<Redis> = OnceLock::new();
 
 /// Options of a server that is about to be started.
@@ -27,6 +34,8 @@ static SHARED: OnceLock<Redis> = OnceLock::new();
 pub struct Builder {
     password: Option<String>,
     settings: Vec<(String, String)>,
+    /// Lines of the configuration file of a sentinel; a server has no such file.
+    sentinel: Option<String>,
 }
 
 impl Builder {
@@ -208,12 +217,19 @@ impl Redis {
             expected = 2;
         }
         encode(&mut request, words)?;
-        // QUIT makes the server close after the last reply, so that its end needs no parsing.
-        encode(&mut request, &["QUIT"])?;
+        // QUIT makes the server close after the last reply, so that its end needs no parsing. A sentinel does not know
+        // it, but closes when nothing more can come.
+        let is_sentinel = self.options.sentinel.is_some();
+        if !is_sentinel {
+            encode(&mut request, &["QUIT"])?;
+        }
         stream.write_all(request.as_bytes()).context("send to Redis")?;
+        if is_sentinel {
+            stream.shutdown(Shutdown::Write).context("end the request")?;
+        }
         let mut reply = String::new();
         stream.read_to_string(&mut reply).context("read from Redis")?;
-        let reply = reply.strip_suffix("+OK\r\n").unwrap_or(&reply);
+        let reply = if is_sentinel { &reply } else { reply.strip_suffix("+OK\r\n").unwrap_or(&reply) };
         let reply = if expected == 2 { reply.strip_prefix("+OK\r\n").unwrap_or(reply) } else { reply };
         ensure!(!reply.starts_with('-'), "Redis replied {reply}");
         Ok(reply.trim_end().to_owned())
@@ -233,6 +249,9 @@ impl Redis {
 
     fn start_script(&self) -> Result<String> {
         let directory = self.guardian.directory().to_str().context("the directory's name is not UTF-8")?;
+        if let Some(lines) = &self.options.sentinel {
+            return sentinel::start_script(&self.program, directory, self.port, lines);
+        }
         let mut script = format!(
             "exec {} --port {} --bind 127.0.0.1 --save '' --appendonly no --databases {DATABASES} --dir {}",
             self.program,
