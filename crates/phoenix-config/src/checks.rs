@@ -1,9 +1,10 @@
 //! Rules between settings: what each setting allows alone, but not together. Reports to the loader, changes nothing.
 
 use crate::{
+    config::Stack,
     loader::Loader,
-    settings::{Accounts, Database, Password, Server, Session, Stack, StackSettings},
-    values::{ByteSize, Environment},
+    settings::{Accounts, Database, Geo, Password, Server, Session, StackSettings},
+    values::{ByteSize, Environment, Reaction, Secret},
 };
 
 /// OWASP's smallest equivalent parameters of Argon2id, from the most memory: memory and the passes that it needs.
@@ -44,6 +45,56 @@ pub(crate) fn session(loader: &mut Loader<'_>, session: Option<&Session>) {
     }
 }
 
+/// Times of roles are shorter ones than those of everybody, and exact enough to be kept.
+pub(crate) fn role_timeouts(loader: &mut Loader<'_>, session: Option<&Session>) {
+    let Some(session) = session.filter(|_| loader.is_complete()) else { return };
+    for times in &session.role_timeouts {
+        let role = &times.role;
+        let limits = [
+            ("idle time", times.idle, "session.idle_timeout", session.idle_timeout),
+            ("age", times.absolute, "session.absolute_timeout", session.absolute_timeout),
+        ];
+        for (what, time, limit_key, limit) in limits {
+            if time > limit {
+                let reason =
+                    format!("the {what} of \"{role}\" is longer than {}", loader.describe(limit_key));
+                let remedy = format!(
+                    "set session.role_timeouts (PHOENIX_ROLE_TIMEOUTS) to times of at most {limit_key}: the times of \
+                     a role are shorter ones"
+                );
+                loader.conflict("session.role_timeouts", reason, remedy);
+            }
+        }
+        if session.last_seen_step >= times.idle {
+            let reason = format!(
+                "the idle time of \"{role}\" is not longer than {}",
+                loader.describe("session.last_seen_step")
+            );
+            let remedy = "set session.last_seen_step (PHOENIX_LAST_SEEN_STEP) to less than every idle time in \
+                          session.role_timeouts (PHOENIX_ROLE_TIMEOUTS)";
+            loader.conflict("session.role_timeouts", reason, remedy.to_owned());
+        }
+    }
+}
+
+/// A country or a place is only known from a file.
+pub(crate) fn reactions(loader: &mut Loader<'_>, session: Option<&Session>, geo: Option<&Geo>) {
+    let (Some(session), Some(geo), true) = (session, geo, loader.is_complete()) else { return };
+    let needing = [
+        ("session.on_country_change", "PHOENIX_ON_COUNTRY_CHANGE", session.on_country_change),
+        ("session.on_impossible_travel", "PHOENIX_ON_IMPOSSIBLE_TRAVEL", session.on_impossible_travel),
+    ];
+    for (key, env, reaction) in needing {
+        if reaction != Reaction::Observe && geo.database.is_none() {
+            let reason = format!("nothing tells where an address is: {}", loader.describe("geo.database"));
+            let remedy = format!(
+                "set geo.database (PHOENIX_GEOIP_DB) to an MMDB file, or {key} ({env}) to \"observe\""
+            );
+            loader.conflict(key, reason, remedy);
+        }
+    }
+}
+
 pub(crate) fn password(loader: &mut Loader<'_>, password: Option<&Password>) {
     let Some(password) = password.filter(|_| loader.is_complete()) else { return };
     let minimum = ARGON2_MINIMA.iter().find(|(memory, _)| password.argon2_memory >= *memory);
@@ -76,9 +127,23 @@ pub(crate) fn accounts(loader: &mut Loader<'_>, accounts: Option<&Accounts>, ser
     }
 }
 
-/// All three settings, or none.
+/// The project and its two keys, or none of them; and an address that keeps the key private.
 pub(crate) fn stack(loader: &mut Loader<'_>, settings: StackSettings) -> Option<Stack> {
-    let StackSettings { project_id, secret_server_key, publishable_client_key } = settings;
+    let StackSettings {
+        project_id,
+        secret_server_key,
+        publishable_client_key,
+        api_url,
+        allow_restricted,
+        allow_anonymous,
+        webhook_secret,
+        poll_interval,
+    } = settings;
+    if loader.is_complete() && !api_url.is_private_on_the_way() {
+        let reason = "the secret server key would cross the network in the clear";
+        let remedy = "use https; http is for localhost, 127.0.0.1 and [::1] only";
+        loader.conflict("stack.api_url", reason.to_owned(), remedy.to_owned());
+    }
     let given = [
         ("stack.project_id", "STACK_PROJECT_ID", project_id.is_some()),
         ("stack.secret_server_key", "STACK_SECRET_SERVER_KEY", secret_server_key.is_some()),
@@ -87,15 +152,40 @@ pub(crate) fn stack(loader: &mut Loader<'_>, settings: StackSettings) -> Option<
     if let (Some(project_id), Some(secret_server_key), Some(publishable_client_key)) =
         (project_id, secret_server_key, publishable_client_key)
     {
-        return Some(Stack { project_id, secret_server_key, publishable_client_key });
+        return Some(Stack {
+            project_id,
+            secret_server_key,
+            publishable_client_key,
+            api_url,
+            allow_restricted,
+            allow_anonymous,
+            webhook_secret,
+            poll_interval,
+        });
     }
+    if loader.is_complete() {
+        incomplete_stack(loader, &given, webhook_secret.as_ref());
+    }
+    None
+}
+
+/// Reports what is missing where some of `given` (key, variable, whether it is set) is set, or the webhook's key is.
+fn incomplete_stack(
+    loader: &mut Loader<'_>,
+    given: &[(&'static str, &str, bool)],
+    webhook_secret: Option<&Secret>,
+) {
     let present: Vec<&str> = given.iter().filter(|(_, _, is_set)| *is_set).map(|(key, _, _)| *key).collect();
-    if loader.is_complete() && !present.is_empty() {
+    if !present.is_empty() {
         for (key, env, _) in given.iter().filter(|(_, _, is_set)| !is_set) {
             let reason =
                 format!("it is not set, but {} is; Stack Auth needs all three", present.join(" and "));
             loader.conflict(key, reason, format!("set {env}, or unset the others"));
         }
+    } else if webhook_secret.is_some() {
+        let reason = "webhooks are about the users of a project, and none is set";
+        let remedy = "set STACK_PROJECT_ID, STACK_SECRET_SERVER_KEY and STACK_PUBLISHABLE_CLIENT_KEY, or unset \
+                      STACK_WEBHOOK_SECRET";
+        loader.conflict("stack.webhook_secret", reason.to_owned(), remedy.to_owned());
     }
-    None
 }

@@ -2,22 +2,43 @@
 
 use std::collections::BTreeMap;
 
-use crate::{setting::AnySetting, settings::all, suggest::nearest};
+use crate::{config::all, setting::AnySetting, suggest::nearest};
 
 /// The variable that names the configuration file.
 pub(crate) const CONFIG_VARIABLE: &str = "PHOENIX_CONFIG";
 
 const PREFIX: &str = "PHOENIX_";
 
+/// Variables of Stack Auth and their names since it is called Hexclave. Both names are read.
+const RENAMED: [(&str, &str); 3] = [
+    ("STACK_PROJECT_ID", "HEXCLAVE_PROJECT_ID"),
+    ("STACK_SECRET_SERVER_KEY", "HEXCLAVE_SECRET_SERVER_KEY"),
+    ("STACK_PUBLISHABLE_CLIENT_KEY", "HEXCLAVE_PUBLISHABLE_CLIENT_KEY"),
+];
+
+/// The names of a setting's variable: the one in its definition, and another where it has one.
+pub(crate) fn names_of(env: &'static str) -> impl Iterator<Item = &'static str> {
+    let other = RENAMED.iter().find(|(name, _)| *name == env).map(|(_, other)| *other);
+    std::iter::once(env).chain(other)
+}
+
 /// True for the name of a setting, of the file of a secret one, and of the configuration file.
 pub(crate) fn is_known(name: &str) -> bool {
     name == CONFIG_VARIABLE
-        || all().any(|setting| setting.env() == name || setting.env_file().as_deref() == Some(name))
+        || all().any(|setting| {
+            names_of(setting.env())
+                .any(|known| known == name || (setting.has_file() && name == file_variable(known)))
+        })
 }
 
 /// True for known names and for names that only Phoenix would have.
 pub(crate) fn may_be_ours(name: &str) -> bool {
     name.starts_with(PREFIX) || is_known(name)
+}
+
+/// The variable that may name a file with the value of `env` instead.
+pub(crate) fn file_variable(env: &str) -> String {
+    format!("{env}_FILE")
 }
 
 /// A warning for each variable that has our prefix and no meaning. Never shows a value.

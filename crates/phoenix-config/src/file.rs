@@ -9,9 +9,9 @@ use toml::{
 };
 
 use crate::{
+    config::{SECTIONS, all},
     error::{ConfigError, Source},
     setting::{AnySetting, Literal, Section},
-    settings::{SECTIONS, all},
     sources::FileSource,
     suggest::nearest,
 };

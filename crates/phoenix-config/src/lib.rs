@@ -7,6 +7,7 @@
 //! Does not own: what the settings mean. It opens no socket, connects to nothing, and knows no other crate.
 
 mod checks;
+mod config;
 mod docs;
 mod effective;
 mod environment;
@@ -21,16 +22,17 @@ mod sources;
 mod suggest;
 mod values;
 
+pub use config::{Config, Stack};
 pub use docs::{example_toml, json_schema, reference_markdown};
 pub use effective::{Effective, EffectiveSetting};
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use loader::{Loaded, load};
 pub use setting::Literal;
 pub use settings::{
-    Accounts, Cache, Config, Data, Database, Log, Password, Redis, Secrets, Server, Session, Stack,
+    Accounts, Cache, Data, Database, Geo, Identity, Log, Password, Redis, Secrets, Server, Session,
 };
 pub use sources::{FileSource, Sources};
 pub use values::{
-    ByteSize, DatabaseUrl, EmailAddress, Environment, LogFormat, Origin, ProjectId, RedisUrl, Registration,
-    Scheme, Secret, WorkerCount,
+    ByteSize, DatabaseUrl, EmailAddress, Environment, LogFormat, OidcIssuer, Origin, ProjectId, Reaction,
+    RedisUrl, Registration, RoleTimeouts, Scheme, Secret, SessionCapPolicy, SignatureAlgorithm, WorkerCount,
 };

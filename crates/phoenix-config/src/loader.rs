@@ -9,13 +9,13 @@ use std::{
 use zeroize::Zeroizing;
 
 use crate::{
+    config::{Config, all},
     effective::{Effective, EffectiveSetting},
     environment,
     error::{ConfigError, ConfigErrors, Source},
     file::{FileTable, Located},
     secret_file,
     setting::{AnySetting, Literal, Raw, Refusal, Sensitivity, Setting},
-    settings::{Config, all},
     sources::Sources,
     suggest::nearest,
 };
@@ -78,6 +78,11 @@ impl Given {
             GivenValue::Toml(Ok(literal)) => Raw::Toml(literal),
             GivenValue::Toml(Err(type_name)) => Raw::Unsupported(type_name),
         }
+    }
+
+    /// True when both are the same text. Not in constant time: who can time the start can read its environment.
+    fn is_same_value(&self, other: &Self) -> bool {
+        self.raw().as_text().is_some_and(|text| other.raw().as_text() == Some(text))
     }
 
     /// The value as it was written, for settings that are not secret.
@@ -167,23 +172,46 @@ impl<'a> Loader<'a> {
         }))
     }
 
+    /// The value from whichever of its variables is set. Two names of one variable must not contradict each other.
     fn given_by_environment<T>(&self, setting: &Setting<T>) -> Result<Option<Given>, Box<ConfigError>> {
+        let mut first: Option<Given> = None;
+        for name in environment::names_of(setting.env) {
+            let Some(given) = self.given_by_variable(setting, name)? else { continue };
+            match &first {
+                None => first = Some(given),
+                Some(first) if first.is_same_value(&given) => {}
+                Some(first) => {
+                    let reason = format!("{} and {} are both set and differ", first.at, given.at);
+                    let remedy = "they are two names of one setting: keep one of them and unset the other";
+                    let error = ConfigError::new(reason, remedy).key(setting.key);
+                    return Err(Box::new(error.at(first.at.clone())));
+                }
+            }
+        }
+        Ok(first)
+    }
+
+    /// The value from the variable `name`, or from the file that the variable `name` with `_FILE` names.
+    fn given_by_variable<T>(
+        &self,
+        setting: &Setting<T>,
+        name: &str,
+    ) -> Result<Option<Given>, Box<ConfigError>> {
         let variable = |name: &str| self.env.get(name).filter(|value| !value.is_empty());
-        let value = variable(setting.env);
-        let env_file = setting.env_file();
-        let path = env_file.as_deref().and_then(|name| Some((name, PathBuf::from(variable(name)?))));
-        let at = Source::Environment { name: setting.env.to_owned() };
-        match (value, path) {
+        let env_file = environment::file_variable(name);
+        let path = setting.has_file().then(|| variable(&env_file).map(PathBuf::from)).flatten();
+        let at = Source::Environment { name: name.to_owned() };
+        match (variable(name), path) {
             (None, None) => Ok(None),
             (Some(text), None) => Ok(Some(Given::text(at, text))),
-            (Some(_), Some((name, _))) => {
-                let reason = format!("both {} and {name} are set", setting.env);
+            (Some(_), Some(_)) => {
+                let reason = format!("both {name} and {env_file} are set");
                 Err(Box::new(
                     ConfigError::new(reason, "keep one of them and unset the other").key(setting.key).at(at),
                 ))
             }
-            (None, Some((name, path))) => {
-                let at = Source::SecretFile { name: name.to_owned(), path: path.clone() };
+            (None, Some(path)) => {
+                let at = Source::SecretFile { name: env_file, path: path.clone() };
                 match secret_file::read(&path) {
                     Ok(text) => Ok(Some(Given { at, value: GivenValue::Text(text) })),
                     Err(refusal) => Err(refuse(setting, at, None, refusal)),

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::{Value as Json, json};
 
+use crate::environment::file_variable;
+
 /// A value as it is written in a TOML file.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Literal {
@@ -163,6 +165,12 @@ pub(crate) trait Kind<T>: Sync {
         Literal::Text(String::new())
     }
 
+    /// What tells an entry of a list from others, with the word for it (`role "admin"`), when that is less than the
+    /// whole entry. A list refuses two entries with the same name.
+    fn name_in_list(&self, _value: &T) -> Option<String> {
+        None
+    }
+
     /// How much may be shown.
     fn sensitivity(&self) -> Sensitivity {
         Sensitivity::Public
@@ -199,9 +207,14 @@ pub(crate) trait AnySetting: Sync {
         self.key().split_once('.').map_or(self.key(), |(_, name)| name)
     }
 
+    /// True when the value is worth hiding in a file.
+    fn has_file(&self) -> bool {
+        self.sensitivity() != Sensitivity::Public
+    }
+
     /// The environment variable that may name a file instead, for what is worth hiding.
     fn env_file(&self) -> Option<String> {
-        (self.sensitivity() != Sensitivity::Public).then(|| format!("{}_FILE", self.env()))
+        self.has_file().then(|| file_variable(self.env()))
     }
 }
 

@@ -1,21 +1,20 @@
 //! Every setting of Phoenix, each defined once: where it is written, its type and bounds, its default, what it is
 //! for. Reading, `config show`, the reference, the JSON schema and the example file all follow from this table.
 //!
-//! Does not own rules between two settings: those are in `checks.rs`.
+//! Does not own the whole that the sections make (`config.rs`) or rules between two settings (`checks.rs`).
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
-    checks,
     kinds::{
-        Boolean, Bytes, Choice, Database as DatabaseKind, Directory, Email, Integer, List, Milliseconds,
-        Optional, Project, RedisServer, SecretText, SocketAddress, Span, Text, WebOrigin, Workers,
+        Boolean, Bytes, Choice, Database as DatabaseKind, Directory, Email, FilePath, Integer, Issuer, List,
+        Milliseconds, Optional, Project, RedisServer, SecretText, SocketAddress, Span, Text, TimesOfRole,
+        WebOrigin, WebhookSecret, Workers,
     },
-    loader::Loader,
-    setting::{AnySetting, Section, section},
+    setting::section,
     values::{
-        ByteSize, DatabaseUrl, EmailAddress, Environment, LogFormat, Origin, ProjectId, RedisUrl,
-        Registration, Secret, WorkerCount,
+        ByteSize, DatabaseUrl, EmailAddress, Environment, LogFormat, OidcIssuer, Origin, ProjectId, Reaction,
+        RedisUrl, Registration, RoleTimeouts, Secret, SessionCapPolicy, WorkerCount,
     },
 };
 
@@ -27,98 +26,6 @@ const DAY: u64 = 24 * HOUR;
 
 const fn span(min_ms: u64, max_ms: u64) -> Span {
     Span { min: Duration::from_millis(min_ms), max: Duration::from_millis(max_ms) }
-}
-
-/// Everything Phoenix can be told, validated.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Listening, connections and request limits.
-    pub server: Server,
-    /// Files of Phoenix's own.
-    pub data: Data,
-    /// The PostgreSQL database.
-    pub database: Database,
-    /// The shared tier.
-    pub redis: Redis,
-    /// Caches of sessions and users.
-    pub cache: Cache,
-    /// Lifetimes of sessions.
-    pub session: Session,
-    /// Password rules and hashing.
-    pub password: Password,
-    /// Who has an account from the start.
-    pub accounts: Accounts,
-    /// Keys.
-    pub secrets: Secrets,
-    /// The Stack Auth project whose tokens are accepted; all of it or none.
-    pub stack: Option<Stack>,
-    /// Log lines.
-    pub log: Log,
-}
-
-/// A Stack Auth project.
-#[derive(Debug, Clone)]
-pub struct Stack {
-    /// The project.
-    pub project_id: ProjectId,
-    /// The key that servers use.
-    pub secret_server_key: Secret,
-    /// The key that browsers use; not a secret.
-    pub publishable_client_key: String,
-}
-
-/// The sections in the order in which they are documented.
-pub(crate) const SECTIONS: &[Section] = &[
-    Server::SECTION,
-    Data::SECTION,
-    Database::SECTION,
-    Redis::SECTION,
-    Cache::SECTION,
-    Session::SECTION,
-    Password::SECTION,
-    Accounts::SECTION,
-    Secrets::SECTION,
-    StackSettings::SECTION,
-    Log::SECTION,
-];
-
-/// Every setting, in the order in which it is documented.
-pub(crate) fn all() -> impl Iterator<Item = &'static dyn AnySetting> {
-    SECTIONS.iter().flat_map(|section| section.settings.iter().copied())
-}
-
-impl Config {
-    /// Resolves every section before any is given up on, so that all errors are collected.
-    pub(crate) fn resolve(loader: &mut Loader<'_>) -> Option<Self> {
-        let server = Server::resolve(loader);
-        let data = Data::resolve(loader);
-        let database = Database::resolve(loader);
-        let redis = Redis::resolve(loader);
-        let cache = Cache::resolve(loader);
-        let session = Session::resolve(loader);
-        let password = Password::resolve(loader);
-        let accounts = Accounts::resolve(loader);
-        let secrets = Secrets::resolve(loader);
-        let stack = StackSettings::resolve(loader);
-        let log = Log::resolve(loader);
-        checks::database(loader, database.as_ref());
-        checks::session(loader, session.as_ref());
-        checks::password(loader, password.as_ref());
-        checks::accounts(loader, accounts.as_ref(), server.as_ref());
-        Some(Self {
-            server: server?,
-            data: data?,
-            database: database?,
-            redis: redis?,
-            cache: cache?,
-            session: session?,
-            password: password?,
-            accounts: accounts?,
-            secrets: secrets?,
-            stack: checks::stack(loader, stack?),
-            log: log?,
-        })
-    }
 }
 
 section! {
@@ -206,8 +113,12 @@ section! {
     "redis"
     /// The shared tier of caches.
     pub struct Redis {
-        /// Redis server; when it is not set, sessions are cached in the memory of each process only.
+        /// Redis; when it is not set, sessions are cached in the memory of each process only.
         ///
+        /// One server is `redis://[user:password@]host:6379[/database]`, a cluster
+        /// `redis-cluster://[user:password@]host:6379,host:6379`, and the master that sentinels name
+        /// `redis-sentinel://[user:password@]host:26379,host:26379/service[/database]`, with `?sentinel_password=` if
+        /// the sentinels have one of their own.
         /// `rediss://` is refused at start: TLS to Redis is not built yet.
         url: Option<RedisUrl> = "redis.url", "REDIS_URL", Optional(RedisServer) => none;
         /// Time that Redis has to answer a command before Phoenix goes on without it.
@@ -225,6 +136,9 @@ section! {
         l1_max_bytes: ByteSize = "cache.l1_max_bytes", "PHOENIX_L1_MAX_BYTES", Bytes { min: ByteSize::from_mib(1), max: ByteSize::from_gib(64) } => "64MiB";
         /// Longest time that a session stays in this process's cache.
         l1_ttl: Duration = "cache.l1_ttl", "PHOENIX_L1_TTL", span(SECOND, HOUR) => "5m";
+        /// Shortest time that `cache.l1_ttl` is shortened to by itself when sessions are used again sooner. Where it is
+        /// longer than `cache.l1_ttl`, nothing is shortened.
+        l1_min_ttl: Duration = "cache.l1_min_ttl", "PHOENIX_L1_MIN_TTL", span(SECOND, HOUR) => "30s";
         /// Longest time that a session stays in Redis.
         l2_ttl: Duration = "cache.l2_ttl", "PHOENIX_L2_TTL", span(SECOND, HOUR) => "10m";
         /// How many tokens that do not exist are remembered, so that they cost no query.
@@ -233,12 +147,20 @@ section! {
         negative_ttl: Duration = "cache.negative_ttl", "PHOENIX_NEGATIVE_TTL", span(100 * MILLISECOND, MINUTE) => "5s";
         /// Longest time from the acknowledgement of a revocation until every node refuses the session.
         revocation_bound: Duration = "cache.revocation_bound", "PHOENIX_REVOCATION_BOUND", span(200 * MILLISECOND, MINUTE) => "2s";
+        /// How long signed-in users go on in an outage; 0 refuses them at once.
+        ///
+        /// An outage is when neither the database nor, through Redis, another node that reaches it can be asked.
+        outage_grace: Duration = "cache.outage_grace", "PHOENIX_OUTAGE_GRACE", span(0, HOUR) => "5m";
+        /// Most sessions loaded into memory at start, so that the first requests are fast; 0 is none.
+        warm_entries: u32 = "cache.warm_entries", "PHOENIX_WARM_ENTRIES", Integer { min: 0_u32, max: 1_000_000 } => "10000";
+        /// How many verified tokens of outside identity providers are remembered.
+        token_pool_entries: usize = "cache.token_pool_entries", "PHOENIX_TOKEN_POOL_ENTRIES", Integer { min: 1_usize, max: 10_000_000 } => "65536";
     }
 }
 
 section! {
     "session"
-    /// Lifetimes of sessions.
+    /// Lifetimes of sessions, how many a user may have, and what is done when one is used elsewhere.
     pub struct Session {
         /// Time without a request after which a session ends.
         idle_timeout: Duration = "session.idle_timeout", "PHOENIX_SESSION_IDLE_TIMEOUT", span(MINUTE, 400 * DAY) => "7d";
@@ -252,6 +174,48 @@ section! {
         cleanup_interval: Duration = "session.cleanup_interval", "PHOENIX_CLEANUP_INTERVAL", span(100 * MILLISECOND, DAY) => "60s";
         /// Most sessions deleted in one transaction.
         cleanup_batch: u32 = "session.cleanup_batch", "PHOENIX_CLEANUP_BATCH", Integer { min: 1_u32, max: 100_000 } => "1000";
+        /// Most sessions of one user at once; 0 is any number.
+        max_per_user: u32 = "session.max_per_user", "PHOENIX_SESSIONS_PER_USER", Integer { min: 0_u32, max: 10_000 } => "0";
+        /// What happens when a user who has `session.max_per_user` sessions signs in once more.
+        ///
+        /// `evict_oldest` ends the session that was opened first; `refuse` opens no new one.
+        max_policy: SessionCapPolicy = "session.max_policy", "PHOENIX_SESSIONS_PER_USER_POLICY", Choice::<SessionCapPolicy>::NEW => "evict_oldest";
+        /// Shorter times for the sessions of users who have a role.
+        ///
+        /// No longer than `session.idle_timeout` and `session.absolute_timeout`; idle times longer than
+        /// `session.last_seen_step`.
+        role_timeouts: Vec<RoleTimeouts> = "session.role_timeouts", "PHOENIX_ROLE_TIMEOUTS", List { of: TimesOfRole { times: span(MINUTE, 400 * DAY) }, max: 32 } => "";
+        /// What is done when a session is used on another device; `observe` only records it.
+        ///
+        /// `reauthenticate` refuses the request until the user signs in again there; `revoke` ends the session.
+        on_device_change: Reaction = "session.on_device_change", "PHOENIX_ON_DEVICE_CHANGE", Choice::<Reaction>::NEW => "observe";
+        /// What is done when a session is used from another network (IPv4 /24, IPv6 /48).
+        ///
+        /// Phones change networks often: anything but `observe` signs their users out.
+        on_network_change: Reaction = "session.on_network_change", "PHOENIX_ON_NETWORK_CHANGE", Choice::<Reaction>::NEW => "observe";
+        /// What is done when a session is used from another country.
+        ///
+        /// Other than `observe` needs `geo.database`.
+        on_country_change: Reaction = "session.on_country_change", "PHOENIX_ON_COUNTRY_CHANGE", Choice::<Reaction>::NEW => "observe";
+        /// What is done when a session is used too far from its last use for the time since.
+        ///
+        /// Other than `observe` needs `geo.database`, with places, not only countries.
+        on_impossible_travel: Reaction = "session.on_impossible_travel", "PHOENIX_ON_IMPOSSIBLE_TRAVEL", Choice::<Reaction>::NEW => "observe";
+        /// Difference from which a device counts as another: 0 is the same, 100 has nothing in common.
+        device_threshold: u8 = "session.device_threshold", "PHOENIX_DEVICE_THRESHOLD", Integer { min: 1_u8, max: 100 } => "50";
+        /// How long security events are kept.
+        event_retention: Duration = "session.event_retention", "PHOENIX_EVENT_RETENTION", span(HOUR, 400 * DAY) => "90d";
+    }
+}
+
+section! {
+    "geo"
+    /// Where addresses are.
+    pub struct Geo {
+        /// MMDB file (`MaxMind`'s format) that tells the country and, where it can, the place of an address.
+        ///
+        /// When it is not set, no country and no place is known.
+        database: Option<PathBuf> = "geo.database", "PHOENIX_GEOIP_DB", Optional(FilePath { example: "/var/lib/GeoIP/GeoLite2-City.mmdb" }) => none;
     }
 }
 
@@ -307,14 +271,48 @@ section! {
 
 section! {
     "stack"
-    /// The Stack Auth project whose tokens are accepted. All three settings or none.
+    /// The Stack Auth (now Hexclave) project whose tokens are accepted. The project and its two keys are set together
+    /// or not at all; without them `stack.webhook_secret` is refused and the others do nothing.
     pub(crate) struct StackSettings {
         /// The project.
+        ///
+        /// `HEXCLAVE_PROJECT_ID` is another name of the variable.
         project_id: Option<ProjectId> = "stack.project_id", "STACK_PROJECT_ID", Optional(Project) => none;
         /// The key that servers use.
+        ///
+        /// `HEXCLAVE_SECRET_SERVER_KEY` and `HEXCLAVE_SECRET_SERVER_KEY_FILE` are other names of the variables.
         secret_server_key: Option<Secret> = "stack.secret_server_key", "STACK_SECRET_SERVER_KEY", Optional(SecretText { min_bytes: 1, max_bytes: 1024, remedy: "copy the secret server key from the Stack Auth dashboard" }) => none;
         /// The key that browsers use; not a secret.
+        ///
+        /// `HEXCLAVE_PUBLISHABLE_CLIENT_KEY` is another name of the variable.
         publishable_client_key: Option<String> = "stack.publishable_client_key", "STACK_PUBLISHABLE_CLIENT_KEY", Optional(Text { max_bytes: 1024, what: "the publishable client key from the Stack Auth dashboard" }) => none;
+        /// Where the provider's API is, when it is not the hosted one; `http` only on this machine.
+        api_url: Origin = "stack.api_url", "STACK_API_URL", WebOrigin => "https://api.stack-auth.com";
+        /// Let in users whom the provider restricts, for example until their e-mail address is verified.
+        allow_restricted: bool = "stack.allow_restricted", "STACK_ALLOW_RESTRICTED_USERS", Boolean => "false";
+        /// Let in anonymous users, who have not signed up.
+        allow_anonymous: bool = "stack.allow_anonymous", "STACK_ALLOW_ANONYMOUS_USERS", Boolean => "false";
+        /// Key that signs the provider's webhooks; without it none is accepted.
+        webhook_secret: Option<Secret> = "stack.webhook_secret", "STACK_WEBHOOK_SECRET", Optional(WebhookSecret(SecretText { min_bytes: 8, max_bytes: 1024, remedy: "copy the signing secret of the webhook endpoint from the dashboard: whsec_ and base64" })) => none;
+        /// How often sessions in use are checked at the provider; 0 is never.
+        poll_interval: Duration = "stack.poll_interval", "STACK_POLL_INTERVAL", span(0, HOUR) => "60s";
+    }
+}
+
+section! {
+    "identity"
+    /// Outside identity providers (OIDC) whose signed tokens are accepted.
+    pub struct Identity {
+        /// The providers, each with the audiences of its tokens.
+        ///
+        /// An issuer is compared byte for byte with the `iss` of a token, an audience with its `aud`. Without `jwks=`
+        /// the keys are found through the issuer's `/.well-known/openid-configuration`; without `algorithms=` `ES256`,
+        /// `RS256` and `EdDSA` are allowed.
+        issuers: Vec<OidcIssuer> = "identity.issuers", "PHOENIX_OIDC_ISSUERS", List { of: Issuer, max: 16 } => "";
+        /// How long keys are not fetched again after a token named one that its provider does not have.
+        key_cool_down: Duration = "identity.key_cool_down", "PHOENIX_JWKS_COOL_DOWN", span(SECOND, HOUR) => "30s";
+        /// Time that a provider has to answer.
+        request_timeout: Duration = "identity.request_timeout", "PHOENIX_IDENTITY_TIMEOUT", span(100 * MILLISECOND, MINUTE) => "5s";
     }
 }
 
@@ -326,43 +324,5 @@ section! {
         format: LogFormat = "log.format", "PHOENIX_LOG_FORMAT", Choice::<LogFormat>::NEW => "auto";
         /// Which lines are written: a level, or levels for parts, such as `info,phoenix_http=debug`.
         filter: String = "log.filter", "PHOENIX_LOG", Text { max_bytes: 1024, what: "a level (error, warn, info, debug, trace), or directives such as \"info,phoenix_http=debug\"" } => "info";
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::{Sources, load};
-
-    #[test]
-    fn the_registry_and_the_loader_agree() {
-        let loaded = load(&Sources::default()).expect("the defaults are valid");
-        let loaded: Vec<&str> = loaded.effective.settings().iter().map(|setting| setting.key).collect();
-        let registered: Vec<&str> = all().map(AnySetting::key).collect();
-        assert_eq!(loaded, registered);
-    }
-
-    #[test]
-    fn names_are_unique_and_follow_their_section() {
-        let keys: BTreeSet<&str> = all().map(AnySetting::key).collect();
-        let mut names: BTreeSet<String> = all().map(|setting| setting.env().to_owned()).collect();
-        let files: BTreeSet<String> = all().filter_map(AnySetting::env_file).collect();
-        assert_eq!((keys.len(), names.len()), (all().count(), all().count()));
-        let total = names.len() + files.len();
-        names.extend(files);
-        assert_eq!(names.len(), total, "a _FILE variable has the name of a setting");
-        for section in SECTIONS {
-            for setting in section.settings {
-                assert_eq!(setting.key(), format!("{}.{}", section.name, setting.name()));
-                assert!(!setting.name().contains('.'), "{}", setting.key());
-                assert!(
-                    !setting.doc().is_empty() && setting.doc()[0].trim().ends_with('.'),
-                    "{}",
-                    setting.key()
-                );
-            }
-        }
     }
 }

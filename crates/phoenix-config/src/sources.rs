@@ -233,10 +233,21 @@ mod tests {
 
     #[test]
     fn only_our_variables_are_kept() {
-        let env: &[(&str, &[u8])] =
-            &[("PATH", b"/bin"), ("DATABASE_URL", b"x"), ("PHOENIX_X", b"y"), ("DB_X", b"z")];
+        let env: &[(&str, &[u8])] = &[
+            ("PATH", b"/bin"),
+            ("DATABASE_URL", b"x"),
+            ("PHOENIX_X", b"y"),
+            ("DB_X", b"z"),
+            ("HEXCLAVE_X", b"x"),
+            ("HEXCLAVE_PROJECT_ID", b"x"),
+            ("HEXCLAVE_PROJECT_ID_FILE", b"x"),
+            ("HEXCLAVE_SECRET_SERVER_KEY_FILE", b"x"),
+        ];
         let sources = Sources::from_parts(None, Vec::new(), variables(env), Path::new("absent"))
             .expect("nothing to refuse");
-        assert_eq!(sources.env.keys().collect::<Vec<_>>(), ["DATABASE_URL", "PHOENIX_X"]);
+        assert_eq!(
+            sources.env.keys().collect::<Vec<_>>(),
+            ["DATABASE_URL", "HEXCLAVE_PROJECT_ID", "HEXCLAVE_SECRET_SERVER_KEY_FILE", "PHOENIX_X"]
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::paragraphs;
-use crate::{setting::AnySetting, settings::SECTIONS};
+use crate::{config::SECTIONS, setting::AnySetting};
 
 /// Longest line of a comment, in characters.
 const WIDTH: usize = 100;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::paragraphs;
-use crate::{setting::AnySetting, settings::SECTIONS};
+use crate::{config::SECTIONS, setting::AnySetting};
 
 const INTRODUCTION: &str = "\
 <!-- Generated from crates/phoenix-config/src/settings.rs by `cargo xtask regen`. Do not edit. -->

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::paragraphs;
-use crate::{setting::AnySetting, settings::SECTIONS};
+use crate::{config::SECTIONS, setting::AnySetting};
 
 /// The JSON schema (draft 2020-12) of the configuration file. Bounds of durations and sizes are in the descriptions,
 /// because JSON schema has no words for them.

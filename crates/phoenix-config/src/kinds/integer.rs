@@ -13,6 +13,25 @@ pub(crate) struct Integer<T> {
     pub(crate) max: T,
 }
 
+impl Kind<u8> for Integer<u8> {
+    fn parse(&self, raw: &Raw<'_>) -> Result<u8, Refusal> {
+        let number = whole_number(raw, u64::from(self.min), u64::from(self.max))?;
+        Ok(u8::try_from(number).unwrap_or(self.max))
+    }
+
+    fn show(&self, value: &u8) -> Option<Literal> {
+        Some(Literal::Integer(i64::from(*value)))
+    }
+
+    fn describe(&self) -> String {
+        format!("a whole number from {} to {}", self.min, self.max)
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": "integer", "minimum": self.min, "maximum": self.max})
+    }
+}
+
 impl Kind<u32> for Integer<u32> {
     fn parse(&self, raw: &Raw<'_>) -> Result<u32, Refusal> {
         let number = whole_number(raw, u64::from(self.min), u64::from(self.max))?;

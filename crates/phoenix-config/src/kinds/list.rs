@@ -1,12 +1,13 @@
 //! Several values of one kind.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value as Json, json};
 
 use crate::setting::{Kind, Literal, Raw, Refusal};
 
 /// Values of one kind: an array in a file, separated by commas in text. At most `max`; each once.
+/// Entries that have a name are refused when two have the same one.
 pub(crate) struct List<K> {
     pub(crate) of: K,
     pub(crate) max: usize,
@@ -30,11 +31,19 @@ impl<T, K: Kind<T>> Kind<Vec<T>> for List<K> {
         }
         let mut values = Vec::with_capacity(items.len());
         let mut seen = HashSet::with_capacity(items.len());
+        let mut names: HashMap<String, usize> = HashMap::new();
         for (index, item) in items.iter().enumerate() {
             let value = self.of.parse(&Raw::Text(item)).map_err(|refusal| Refusal {
                 reason: format!("entry {} is refused: {}", index + 1, refusal.reason),
                 remedy: refusal.remedy,
             })?;
+            if let Some(name) = self.of.name_in_list(&value)
+                && let Some(first) = names.insert(name.clone(), index + 1)
+            {
+                let reason =
+                    format!("entry {} is refused: the {name} is already in entry {first}", index + 1);
+                return Err(Refusal::because(reason).remedy("keep one of the two entries"));
+            }
             let written = self.of.show(&value).map(|literal| literal.to_string()).unwrap_or_default();
             if seen.insert(written) {
                 values.push(value);

@@ -1,13 +1,11 @@
-//! Values that are text: secrets, paths, identifiers.
-
-use std::path::PathBuf;
+//! Values that are text: plain, and identifiers. Does not own secrets (`secret.rs`) and paths (`path.rs`).
 
 use serde_json::{Value as Json, json};
 
 use super::text;
 use crate::{
-    setting::{Kind, Literal, Raw, Refusal, Sensitivity},
-    values::{EmailAddress, ProjectId, REDACTED, Secret},
+    setting::{Kind, Literal, Raw, Refusal},
+    values::{EmailAddress, ProjectId},
 };
 
 /// Text of 1 to `max_bytes` bytes, without control characters.
@@ -45,78 +43,6 @@ impl Kind<String> for Text {
 
     fn schema(&self) -> Json {
         json!({"type": "string", "minLength": 1, "maxLength": self.max_bytes})
-    }
-}
-
-/// A secret of `min_bytes` to `max_bytes` bytes. Taken as it is, spaces included.
-pub(crate) struct SecretText {
-    pub(crate) min_bytes: usize,
-    pub(crate) max_bytes: usize,
-    /// How to get one.
-    pub(crate) remedy: &'static str,
-}
-
-impl Kind<Secret> for SecretText {
-    fn parse(&self, raw: &Raw<'_>) -> Result<Secret, Refusal> {
-        let text = match raw {
-            Raw::Text(text) => text,
-            Raw::Toml(Literal::Text(text)) => text.as_str(),
-            Raw::Toml(_) | Raw::Unsupported(_) => return Err(Refusal::wrong_type(raw, "a string")),
-        };
-        match text.len() {
-            length if length < self.min_bytes => Err(Refusal::because(format!(
-                "it is {length} bytes long; it must have at least {}",
-                self.min_bytes
-            ))
-            .remedy(self.remedy)),
-            length if length > self.max_bytes => Err(Refusal::because(format!(
-                "it is {length} bytes long; it must have at most {}",
-                self.max_bytes
-            ))
-            .remedy(self.remedy)),
-            _ => Ok(Secret::new(text.to_owned())),
-        }
-    }
-
-    fn show(&self, _value: &Secret) -> Option<Literal> {
-        Some(Literal::Text(REDACTED.to_owned()))
-    }
-
-    fn describe(&self) -> String {
-        format!("a secret of {} to {} bytes", self.min_bytes, self.max_bytes)
-    }
-
-    fn schema(&self) -> Json {
-        json!({"type": "string", "minLength": self.min_bytes, "maxLength": self.max_bytes, "writeOnly": true})
-    }
-
-    fn sensitivity(&self) -> Sensitivity {
-        Sensitivity::Secret
-    }
-}
-
-/// The path of a directory, which need not exist yet.
-pub(crate) struct Directory;
-
-impl Kind<PathBuf> for Directory {
-    fn parse(&self, raw: &Raw<'_>) -> Result<PathBuf, Refusal> {
-        match text(raw)? {
-            "" => Err(Refusal::because("it is empty")),
-            text if text.contains('\0') => Err(Refusal::because("a path holds no NUL character")),
-            text => Ok(PathBuf::from(text)),
-        }
-    }
-
-    fn show(&self, value: &PathBuf) -> Option<Literal> {
-        Some(Literal::Text(value.to_string_lossy().into_owned()))
-    }
-
-    fn describe(&self) -> String {
-        "the path of a directory".to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        json!({"type": "string", "minLength": 1})
     }
 }
 

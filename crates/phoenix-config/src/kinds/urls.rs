@@ -70,7 +70,7 @@ impl Kind<DatabaseUrl> for Database {
     }
 }
 
-/// The URL of a Redis server.
+/// Where Redis is, in one of its three forms.
 pub(crate) struct RedisServer;
 
 impl Kind<RedisUrl> for RedisServer {
@@ -83,11 +83,11 @@ impl Kind<RedisUrl> for RedisServer {
     }
 
     fn describe(&self) -> String {
-        "a redis:// or rediss:// URL".to_owned()
+        "a redis://, redis-sentinel:// or redis-cluster:// URL".to_owned()
     }
 
     fn schema(&self) -> Json {
-        json!({"type": "string", "pattern": "^rediss?://"})
+        json!({"type": "string", "pattern": "^rediss?(-sentinel|-cluster)?(\\+tls)?://"})
     }
 
     fn example(&self) -> Literal {

@@ -35,6 +35,36 @@ impl Choices for Registration {
     const ALL: &'static [(&'static str, Self)] = &[("open", Self::Open), ("closed", Self::Closed)];
 }
 
+/// What happens when a user who has as many sessions as allowed signs in once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SessionCapPolicy {
+    /// The session that was opened first ends.
+    EvictOldest,
+    /// The new session is refused.
+    Refuse,
+}
+
+impl Choices for SessionCapPolicy {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("evict_oldest", Self::EvictOldest), ("refuse", Self::Refuse)];
+}
+
+/// What is done when a session is used in a way that may mean that its token was stolen. Every case is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reaction {
+    /// It is recorded, and nothing else.
+    Observe,
+    /// The request is refused: the user signs in again there. The session goes on elsewhere.
+    Reauthenticate,
+    /// The session ends.
+    Revoke,
+}
+
+impl Choices for Reaction {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("observe", Self::Observe), ("reauthenticate", Self::Reauthenticate), ("revoke", Self::Revoke)];
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogFormat {

@@ -1,10 +1,12 @@
-//! The validated types that a [`crate::Config`] is made of. Each can only be built from a valid value.
+//! The validated types that a [`crate::Config`] is made of. Each can only be built from a valid value, except the
+//! entries of lists, whose parts are open: these are valid when they come from a [`crate::Config`].
 //!
 //! Does not own how a value is spelled in a file or in the environment (that is `kinds/`), except where the
 //! text is the value: origins, URLs, identifiers.
 
 mod byte_size;
 mod choices;
+mod entries;
 mod identifiers;
 mod origin;
 mod secret;
@@ -13,7 +15,8 @@ mod worker_count;
 
 pub use byte_size::ByteSize;
 pub(crate) use choices::Choices;
-pub use choices::{Environment, LogFormat, Registration};
+pub use choices::{Environment, LogFormat, Reaction, Registration, SessionCapPolicy};
+pub use entries::{OidcIssuer, RoleTimeouts, SignatureAlgorithm};
 pub use identifiers::{EmailAddress, ProjectId};
 pub use origin::{Origin, Scheme};
 pub(crate) use secret::REDACTED;

@@ -1,7 +1,10 @@
 //! Web origins (RFC 6454): scheme, host and port, normalised so that equal origins compare equal.
 //! Does not own the decision which origins are trusted.
 
-use std::{fmt, net::Ipv6Addr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 /// Longest host name in DNS (RFC 1035, section 2.3.4), in bytes.
 const MAX_HOST_BYTES: usize = 253;
@@ -75,6 +78,22 @@ impl Origin {
         &self.host
     }
 
+    /// True when only this machine can be meant: `localhost`, 127.0.0.0/8 or `[::1]`. Names below `localhost` are not:
+    /// whether they leave the machine is up to its resolver.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let address = self.host.trim_start_matches('[').trim_end_matches(']');
+        self.host == "localhost"
+            || address.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+            || address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// True when what is sent there cannot be read on the way: HTTPS, or plain HTTP that stays on this machine.
+    #[must_use]
+    pub fn is_private_on_the_way(&self) -> bool {
+        self.scheme == Scheme::Https || self.is_loopback()
+    }
+
     /// The port, also when it is the scheme's default.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -138,6 +157,28 @@ mod tests {
             let origin = Origin::parse(text).expect(text);
             assert_eq!((origin.to_string().as_str(), origin.port()), (shown, port));
             assert_eq!(Origin::parse(shown).expect(shown), origin);
+        }
+    }
+
+    #[test]
+    fn plain_http_is_private_on_this_machine_only() {
+        for (text, loopback, private) in [
+            ("http://LOCALHOST:3000", true, true),
+            ("http://127.8.9.1", true, true),
+            ("http://[::1]:1", true, true),
+            ("https://127.0.0.1", true, true),
+            ("https://example.com", false, true),
+            ("http://example.com", false, false),
+            ("http://a.localhost", false, false),
+            ("http://localhost.example.com", false, false),
+            ("http://127.0.0.1.example.com", false, false),
+            ("http://127.1", false, false),
+            ("http://0.0.0.0", false, false),
+            ("http://[::]", false, false),
+            ("http://[::ffff:127.0.0.1]", false, false),
+        ] {
+            let origin = Origin::parse(text).expect(text);
+            assert_eq!((origin.is_loopback(), origin.is_private_on_the_way()), (loopback, private), "{text}");
         }
     }
 

@@ -17,6 +17,9 @@ const SHOWN_PARAMETERS: &[&str] = &[
     "target_session_attrs",
 ];
 
+/// Credentials of sentinels, when they have their own.
+const SENTINEL_PARAMETERS: &[&str] = &["sentinel_username", "sentinel_password"];
+
 const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 /// Why a URL was refused. Never holds any part of the URL, which may hold a password.
@@ -37,7 +40,7 @@ struct ServerUrl {
 #[derive(Clone)]
 pub struct DatabaseUrl(ServerUrl);
 
-/// The URL of a Redis server, with credentials. `Debug` and `Display` show it without the password.
+/// Where Redis is and how it is arranged, with credentials. `Debug` and `Display` show it without the passwords.
 #[derive(Clone)]
 pub struct RedisUrl(ServerUrl);
 
@@ -75,16 +78,16 @@ impl DatabaseUrl {
 
 impl RedisUrl {
     pub(crate) fn parse(text: &str) -> Result<Self, UrlRefusal> {
-        let parts = Parts::split(text).filter(|parts| matches!(parts.scheme, "redis" | "rediss"));
-        let parts = parts.ok_or(UrlRefusal {
-            reason: "the scheme is not redis:// or rediss://",
-            remedy: "use redis://:password@host:6379/0, or leave it out to keep caches and limits in memory",
-        })?;
+        let parts = Parts::split(text);
+        let form = parts.as_ref().and_then(|parts| RedisForm::of(parts.scheme));
+        let (Some(parts), Some((form, tls_required))) = (parts, form) else {
+            return Err(UrlRefusal {
+                reason: "the scheme is not redis://, redis-sentinel:// or redis-cluster://",
+                remedy: "use redis://:password@host:6379/0, or leave it out to keep caches and limits in memory",
+            });
+        };
         parts.check()?;
-        if parts.authority.is_empty() {
-            return Err(UrlRefusal { reason: "the host is missing", remedy: "use redis://host:6379/0" });
-        }
-        let tls_required = parts.scheme == "rediss";
+        form.check(&parts)?;
         Ok(Self(parts.into_url(text, tls_required)))
     }
 
@@ -94,7 +97,7 @@ impl RedisUrl {
         self.0.text.expose()
     }
 
-    /// True when the scheme is `rediss`.
+    /// True when the scheme asks for TLS, such as `rediss`.
     #[must_use]
     pub fn tls_required(&self) -> bool {
         self.0.tls_required
@@ -117,6 +120,75 @@ macro_rules! shown_without_password {
     )+ };
 }
 shown_without_password!(DatabaseUrl, RedisUrl);
+
+/// How Redis is arranged.
+#[derive(Clone, Copy)]
+enum RedisForm {
+    Server,
+    Sentinel,
+    Cluster,
+}
+
+impl RedisForm {
+    /// The form, and whether TLS is asked for.
+    fn of(scheme: &str) -> Option<(Self, bool)> {
+        let (scheme, plus) = scheme.strip_suffix("+tls").map_or((scheme, false), |rest| (rest, true));
+        let (form, tls) = match scheme {
+            "redis" => (Self::Server, false),
+            "rediss" => (Self::Server, true),
+            "redis-sentinel" => (Self::Sentinel, false),
+            "rediss-sentinel" => (Self::Sentinel, true),
+            "redis-cluster" => (Self::Cluster, false),
+            "rediss-cluster" => (Self::Cluster, true),
+            _ => return None,
+        };
+        Some((form, tls || plus))
+    }
+
+    fn check(self, parts: &Parts<'_>) -> Result<(), UrlRefusal> {
+        let remedy = match self {
+            Self::Server => "use redis://host:6379/0",
+            Self::Sentinel => "use redis-sentinel://host1:26379,host2:26379/service/0",
+            Self::Cluster => "use redis-cluster://host1:6379,host2:6379",
+        };
+        let refuse = |reason| Err(UrlRefusal { reason, remedy });
+        if parts.authority.split(',').any(|host| host.is_empty() || host.starts_with(':')) {
+            return refuse("the host is missing");
+        }
+        let path = parts.path.strip_prefix('/').unwrap_or_default();
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let (service, database) = match self {
+            Self::Sentinel => path.split_once('/').unwrap_or((path, "")),
+            Self::Server | Self::Cluster => ("", path),
+        };
+        if !database.is_empty() && database.parse::<u32>().is_err() {
+            return refuse("the database is not a number");
+        }
+        match self {
+            Self::Server if parts.authority.contains(',') => Err(UrlRefusal {
+                reason: "several hosts are neither a cluster nor sentinels in this form",
+                remedy: "use redis-cluster://host1:6379,host2:6379 or redis-sentinel://host1:26379,host2:26379/service",
+            }),
+            Self::Sentinel if !is_service(service) => refuse(
+                "the name of the service that the sentinels watch is missing or has other characters than A-Z a-z 0-9 . _ -",
+            ),
+            Self::Sentinel if parts.parameters().any(|(name, _)| !SENTINEL_PARAMETERS.contains(&name)) => {
+                Err(UrlRefusal {
+                    reason: "it has an unknown parameter",
+                    remedy: "use sentinel_username and sentinel_password for sentinels with credentials of their own",
+                })
+            }
+            Self::Cluster if !matches!(database, "" | "0") => refuse("a cluster has no databases but 0"),
+            Self::Cluster if !parts.query.is_empty() => refuse("a cluster's URL has no parameters"),
+            Self::Server | Self::Sentinel | Self::Cluster => Ok(()),
+        }
+    }
+}
+
+/// The characters that Sentinel allows in a name.
+fn is_service(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
 
 /// A URL cut at its delimiters, unchecked.
 struct Parts<'a> {
@@ -223,8 +295,64 @@ mod tests {
             assert_eq!(format!("{url:?}"), format!("DatabaseUrl({shown})"));
             assert_eq!(url.expose(), text);
         }
-        let url = RedisUrl::parse("redis://:hunter2@cache:6379/1").expect("valid");
-        assert_eq!(url.to_string(), "redis://:<redacted>@cache:6379/1");
+        for (text, shown) in [
+            ("redis://:hunter2@cache:6379/1", "redis://:<redacted>@cache:6379/1"),
+            (
+                "redis-sentinel://me:hunter2@a,b:26380,[::1]:26379/main/3?sentinel_password=hunter2",
+                "redis-sentinel://me:<redacted>@a,b:26380,[::1]:26379/main/3?sentinel_password=<redacted>",
+            ),
+            ("redis-cluster://:hunter2@a:7000,b", "redis-cluster://:<redacted>@a:7000,b"),
+        ] {
+            let url = RedisUrl::parse(text).expect(text);
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), format!("RedisUrl({shown})"));
+            assert_eq!(url.expose(), text);
+        }
+    }
+
+    #[test]
+    fn each_form_of_redis_says_what_is_wrong() {
+        for (text, reason) in [
+            ("redis://", "host is missing"),
+            ("redis://:6379", "host is missing"),
+            ("redis://a,b/0", "several hosts"),
+            ("redis://a/b", "not a number"),
+            ("redis://a/-1", "not a number"),
+            ("redis://a:0", "port"),
+            ("redis-sentinel://a,b", "service"),
+            ("redis-sentinel://a,b/", "service"),
+            ("redis-sentinel://a/my%20master", "service"),
+            ("redis-sentinel://a//0", "service"),
+            ("redis-sentinel://a/main/x", "not a number"),
+            ("redis-sentinel://a/main/0/1", "not a number"),
+            ("redis-sentinel:///main", "host is missing"),
+            ("redis-sentinel://a,,b/main", "host is missing"),
+            ("redis-sentinel://a,b:x/main", "port"),
+            ("redis-sentinel://a/main?password=hunter2", "unknown parameter"),
+            ("redis-cluster://", "host is missing"),
+            ("redis-cluster://a,", "host is missing"),
+            ("redis-cluster://a,b/1", "no databases"),
+            ("redis-cluster://a,b/x", "not a number"),
+            ("redis-cluster://a?x=y", "no parameters"),
+            ("redis-cluster://me:12/hunter2@a", "no meaning"),
+            ("redis+sentinel://a/main", "the scheme is not"),
+            ("REDIS://a", "the scheme is not"),
+        ] {
+            let refusal = RedisUrl::parse(text).expect_err(text);
+            assert!(refusal.reason.contains(reason), "{text}: {}", refusal.reason);
+            assert!(!refusal.reason.contains("hunter2") && !refusal.remedy.contains("hunter2"));
+        }
+        for text in [
+            "redis://a",
+            "redis://a/",
+            "redis://[::1]:6379/15",
+            "redis-sentinel://a/main",
+            "redis-sentinel://a:26379,b:26380/main.1_x-y/2?sentinel_username=u&sentinel_password=p",
+            "redis-cluster://a",
+            "redis-cluster://a:7000,[::1]:7001/0",
+        ] {
+            assert!(RedisUrl::parse(text).is_ok(), "{text}");
+        }
     }
 
     #[test]
@@ -264,7 +392,18 @@ mod tests {
             assert_eq!(DatabaseUrl::parse(text).expect(text).tls_required(), tls, "{text}");
         }
         assert!(DatabaseUrl::parse("postgres://db?sslmode=yes").is_err());
-        assert!(RedisUrl::parse("rediss://cache").expect("valid").tls_required());
-        assert!(!RedisUrl::parse("redis://cache").expect("valid").tls_required());
+        for (text, tls) in [
+            ("redis://a", false),
+            ("rediss://a", true),
+            ("redis+tls://a", true),
+            ("redis-sentinel://a/main", false),
+            ("rediss-sentinel://a/main", true),
+            ("redis-sentinel+tls://a/main", true),
+            ("redis-cluster://a", false),
+            ("rediss-cluster://a", true),
+            ("redis-cluster+tls://a", true),
+        ] {
+            assert_eq!(RedisUrl::parse(text).expect(text).tls_required(), tls, "{text}");
+        }
     }
 }

@@ -17,6 +17,8 @@ type Row = (
 
 const KEY_A: &str = r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#;
 const KEY_B: &str = r#""bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb""#;
+const WEBHOOK_A: &str = r#""whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw""#;
+const WEBHOOK_B: &str = r#""whsec_AA==""#;
 const UUID_A: &str = r#""0190163d-8694-739b-aea5-966c26f8ad91""#;
 const UUID_B: &str = r#""0190163d-8694-739b-aea5-966c26f8ad92""#;
 
@@ -55,16 +57,30 @@ const ROWS: &[Row] = &[
     ("redis.connect_timeout", "PHOENIX_REDIS_CONNECT_TIMEOUT", Some(r#""1s""#), r#""10ms""#, r#""1m""#, "1ms", "below"),
     ("cache.l1_max_bytes", "PHOENIX_L1_MAX_BYTES", Some(r#""64MiB""#), r#""1MiB""#, r#""64GiB""#, "1023KiB", "below the smallest size, 1MiB"),
     ("cache.l1_ttl", "PHOENIX_L1_TTL", Some(r#""5m""#), r#""1s""#, r#""1h""#, "61m", "above the longest duration, 1h"),
+    ("cache.l1_min_ttl", "PHOENIX_L1_MIN_TTL", Some(r#""30s""#), r#""1s""#, r#""5m""#, "999ms", "below the shortest duration, 1s"),
     ("cache.l2_ttl", "PHOENIX_L2_TTL", Some(r#""10m""#), r#""1s""#, r#""1h""#, "999ms", "below the shortest duration, 1s"),
     ("cache.negative_entries", "PHOENIX_NEGATIVE_ENTRIES", Some("16384"), "1", "2", "0", "below"),
     ("cache.negative_ttl", "PHOENIX_NEGATIVE_TTL", Some(r#""5s""#), r#""1s""#, r#""2s""#, "2m", "above"),
     ("cache.revocation_bound", "PHOENIX_REVOCATION_BOUND", Some(r#""2s""#), r#""200ms""#, r#""1m""#, "199ms", "below the shortest duration, 200ms"),
+    ("cache.outage_grace", "PHOENIX_OUTAGE_GRACE", Some(r#""5m""#), r#""0s""#, r#""1h""#, "61m", "above the longest duration, 1h"),
+    ("cache.warm_entries", "PHOENIX_WARM_ENTRIES", Some("10000"), "0", "1000000", "1000001", "above the largest number allowed, 1000000"),
+    ("cache.token_pool_entries", "PHOENIX_TOKEN_POOL_ENTRIES", Some("65536"), "1", "10000000", "0", "below the smallest number allowed, 1"),
     ("session.idle_timeout", "PHOENIX_SESSION_IDLE_TIMEOUT", Some(r#""7d""#), r#""2m""#, r#""30d""#, "401d", "above the longest duration, 400d"),
     ("session.absolute_timeout", "PHOENIX_SESSION_ABSOLUTE_TIMEOUT", Some(r#""30d""#), r#""7d""#, r#""400d""#, "a month", "not a duration"),
     ("session.last_seen_step", "PHOENIX_LAST_SEEN_STEP", Some(r#""1m""#), r#""1s""#, r#""5m""#, "301s", "above the longest duration, 5m"),
     ("session.refresh_grace", "PHOENIX_REFRESH_GRACE", Some(r#""30s""#), r#""0s""#, r#""5m""#, "6m", "above the longest duration, 5m"),
     ("session.cleanup_interval", "PHOENIX_CLEANUP_INTERVAL", Some(r#""1m""#), r#""1s""#, r#""2s""#, "0", "below"),
     ("session.cleanup_batch", "PHOENIX_CLEANUP_BATCH", Some("1000"), "1", "2", "0", "below"),
+    ("session.max_per_user", "PHOENIX_SESSIONS_PER_USER", Some("0"), "1", "10000", "10001", "above the largest number allowed, 10000"),
+    ("session.max_policy", "PHOENIX_SESSIONS_PER_USER_POLICY", Some(r#""evict_oldest""#), r#""refuse""#, r#""evict_oldest""#, "evict-newest", "not one of the words"),
+    ("session.role_timeouts", "PHOENIX_ROLE_TIMEOUTS", Some("[]"), r#"["admin=1h/12h"]"#, r#"["a=2m/2m", "b-1_c=7d/30d"]"#, "admin=1h/12h,user=2h", "entry 2 is refused: it has no \"/\""),
+    ("session.on_device_change", "PHOENIX_ON_DEVICE_CHANGE", Some(r#""observe""#), r#""reauthenticate""#, r#""revoke""#, "block", "not one of the words"),
+    ("session.on_network_change", "PHOENIX_ON_NETWORK_CHANGE", Some(r#""observe""#), r#""reauthenticate""#, r#""revoke""#, "block", "not one of the words"),
+    ("session.on_country_change", "PHOENIX_ON_COUNTRY_CHANGE", Some(r#""observe""#), r#""reauthenticate""#, r#""revoke""#, "block", "not one of the words"),
+    ("session.on_impossible_travel", "PHOENIX_ON_IMPOSSIBLE_TRAVEL", Some(r#""observe""#), r#""reauthenticate""#, r#""revoke""#, "block", "not one of the words"),
+    ("session.device_threshold", "PHOENIX_DEVICE_THRESHOLD", Some("50"), "1", "100", "101", "above the largest number allowed, 100"),
+    ("session.event_retention", "PHOENIX_EVENT_RETENTION", Some(r#""90d""#), r#""1h""#, r#""400d""#, "59m", "below the shortest duration, 1h"),
+    ("geo.database", "PHOENIX_GEOIP_DB", None, r#""/a.mmdb""#, r#""b.mmdb""#, "a\0b", "NUL"),
     ("password.min_length", "PHOENIX_PASSWORD_MIN_LENGTH", Some("15"), "8", "64", "7", "below the smallest number allowed, 8"),
     ("password.argon2_memory", "PHOENIX_ARGON2_MEMORY", Some(r#""19MiB""#), r#""20MiB""#, r#""1GiB""#, "6MiB", "below the smallest size, 7MiB"),
     ("password.argon2_iterations", "PHOENIX_ARGON2_ITERATIONS", Some("2"), "3", "20", "0", "below the smallest number allowed, 1"),
@@ -80,16 +96,31 @@ const ROWS: &[Row] = &[
     ("stack.project_id", "STACK_PROJECT_ID", None, UUID_A, UUID_B, "my-project", "not a UUID"),
     ("stack.secret_server_key", "STACK_SECRET_SERVER_KEY", None, KEY_A, KEY_B, "", "at least 1"),
     ("stack.publishable_client_key", "STACK_PUBLISHABLE_CLIENT_KEY", None, KEY_A, KEY_B, "a\nb", "control character"),
+    ("stack.api_url", "STACK_API_URL", Some(r#""https://api.stack-auth.com""#), r#""https://a.example""#, r#""http://localhost:8102""#, "https://a.example/api", "no path"),
+    ("stack.allow_restricted", "STACK_ALLOW_RESTRICTED_USERS", Some("false"), "true", "false", "x", "neither true nor false"),
+    ("stack.allow_anonymous", "STACK_ALLOW_ANONYMOUS_USERS", Some("false"), "true", "false", "x", "neither true nor false"),
+    ("stack.webhook_secret", "STACK_WEBHOOK_SECRET", None, WEBHOOK_A, WEBHOOK_B, "whsec_hunter2", "not base64"),
+    ("stack.poll_interval", "STACK_POLL_INTERVAL", Some(r#""1m""#), r#""0s""#, r#""1h""#, "61m", "above the longest duration, 1h"),
+    ("identity.issuers", "PHOENIX_OIDC_ISSUERS", Some("[]"), r#"["https://a.example audience=x"]"#, r#"["https://a.example/t audience=x audience=y jwks=https://a.example/k?v=1 algorithms=RS256+ES256", "http://[::1]:1 audience=x"]"#, "https://a.example audience=x,https://b.example", "entry 2 is refused: it names no audience"),
+    ("identity.key_cool_down", "PHOENIX_JWKS_COOL_DOWN", Some(r#""30s""#), r#""1s""#, r#""1h""#, "0", "below the shortest duration, 1s"),
+    ("identity.request_timeout", "PHOENIX_IDENTITY_TIMEOUT", Some(r#""5s""#), r#""100ms""#, r#""1m""#, "99ms", "below the shortest duration, 100ms"),
     ("log.format", "PHOENIX_LOG_FORMAT", Some(r#""auto""#), r#""human""#, r#""json""#, "xml", "not one of the words"),
     ("log.filter", "PHOENIX_LOG", Some(r#""info""#), r#""debug""#, r#""info,phoenix_http=debug""#, "\u{1b}", "control character"),
 ];
 
-const SECRETS: &[&str] = &["accounts.admin_password", "secrets.key", "stack.secret_server_key"];
+const SECRETS: &[&str] =
+    &["accounts.admin_password", "secrets.key", "stack.secret_server_key", "stack.webhook_secret"];
+/// Settings that are set together or not at all.
+const TOGETHER: &[&str] = &["stack.project_id", "stack.secret_server_key", "stack.publishable_client_key"];
 const URLS: &[&str] = &["database.url", "redis.url"];
 
 /// What else must be set for this setting to be allowed.
 fn context(key: &str) -> Sources {
     match key {
+        "cache.l1_ttl" => Sources::default().with_env("PHOENIX_L1_MIN_TTL", "1s"),
+        "session.on_country_change" | "session.on_impossible_travel" => {
+            Sources::default().with_env("PHOENIX_GEOIP_DB", "/var/lib/places.mmdb")
+        }
         "accounts.test_user" => Sources::default().with_env("PHOENIX_ENV", "test"),
         _ if key.starts_with("stack.") => {
             let all = [
@@ -158,7 +189,7 @@ fn the_file_the_environment_and_the_command_line() {
         let file_and_env = with_file(context(key).with_env(*env, as_text(b)), key, a);
         assert_shown(&valid(&file_and_env), key, Some(b), "env");
         assert_shown(&valid(&file_and_env.with_override(*key, as_text(a))), key, Some(a), "flag");
-        if !key.starts_with("stack.") {
+        if !TOGETHER.contains(key) {
             assert_shown(&valid(&empty), key, *default, "default");
         }
     }
@@ -230,6 +261,17 @@ fn remedies_say_what_to_write() {
         ("database.url", "mysql://a", "embedded database"),
         ("secrets.key", "short", "openssl rand -base64 32"),
         ("server.workers", "many", "use a whole number from 0 to 256"),
+        ("session.on_device_change", "revok", "did you mean \"revoke\"?"),
+        ("session.role_timeouts", "admin", "such as \"admin=1h/12h\""),
+        (
+            "session.role_timeouts",
+            "admin=1/2",
+            "such as \"admin=1h/12h\", each time a duration from 1m to 400d",
+        ),
+        ("stack.webhook_secret", "secret-of-nobody", "copy the signing secret"),
+        ("identity.issuers", "https://a.example", "\"https://a.example audience=my-app\""),
+        ("identity.issuers", "http://a.example audience=x", "use https"),
+        ("identity.issuers", "https://a.example audience=x algorithms=ES25", "did you mean \"ES256\"?"),
     ] {
         let errors = refused(&Sources::default().with_override(key, value));
         assert!(errors.errors()[0].remedy().contains(remedy), "{errors}");

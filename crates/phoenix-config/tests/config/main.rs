@@ -1,9 +1,11 @@
 //! The configuration from outside: every setting through every source, bad input, secrets, generated references.
 
 mod bad_files;
+mod entries;
 mod every_setting;
 mod properties;
 mod references;
+mod renamed;
 mod rules;
 mod secrets;
 

@@ -26,6 +26,8 @@ fn value() -> impl Strategy<Value = String> {
             "://",
             "postgres://",
             "redis://",
+            "redis-sentinel://",
+            "redis-cluster://",
             "http://"
         ]),
         select(vec![
@@ -39,6 +41,9 @@ fn value() -> impl Strategy<Value = String> {
             "::1",
             "localhost",
             "sslmode=",
+            "admin=1h/",
+            "https://a.example audience=",
+            " algorithms=ES256+",
             ",",
             "\"",
             "'",

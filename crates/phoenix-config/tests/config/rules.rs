@@ -2,12 +2,26 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use phoenix_config::{Environment, Sources, WorkerCount};
+use phoenix_config::{
+    Environment, OidcIssuer, Reaction, RoleTimeouts, SessionCapPolicy, SignatureAlgorithm, Sources,
+    WorkerCount,
+};
 
 use crate::{refused, valid};
 
 fn from_env(list: &[(&str, &str)]) -> Sources {
     list.iter().fold(Sources::default(), |sources, (name, value)| sources.with_env(*name, *value))
+}
+
+/// What is reported about `key`, and nothing else, has these parts and no secret.
+fn assert_contradiction(env: &[(&str, &str)], key: &str, parts: &[&str]) {
+    let errors = refused(&from_env(env));
+    let error = errors.errors().iter().find(|error| error.setting() == Some(key)).expect(key).to_string();
+    for part in parts {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(!error.contains("hunter2") && !error.contains("aHVudGVyMg"));
+    assert_eq!(errors.errors().len(), if key == "stack.project_id" { 2 } else { 1 }, "{errors}");
 }
 
 #[test]
@@ -46,12 +60,63 @@ fn contradictions_are_refused() {
             &["stack.secret_server_key is", "set STACK_PROJECT_ID"],
         ),
     ] {
-        let errors = refused(&from_env(env));
-        let error = errors.errors().iter().find(|error| error.setting() == Some(key)).expect(key).to_string();
-        for part in parts {
-            assert!(error.contains(part), "{error}");
-        }
-        assert!(!error.contains("hunter2"));
+        assert_contradiction(env, key, parts);
+    }
+}
+
+#[test]
+fn contradictions_of_roles_places_and_providers_are_refused() {
+    for (env, key, parts) in [
+        (
+            &[("PHOENIX_ROLE_TIMEOUTS", "user=1h/2h,admin=8d/9d")][..],
+            "session.role_timeouts",
+            &["the idle time of \"admin\" is longer than session.idle_timeout = \"7d\""][..],
+        ),
+        (
+            &[("PHOENIX_ROLE_TIMEOUTS", "user=1h/31d")],
+            "session.role_timeouts",
+            &["the age of \"user\" is longer than session.absolute_timeout = \"30d\""],
+        ),
+        (
+            &[("PHOENIX_ROLE_TIMEOUTS", "a=1h/2h,user=1m/1h")],
+            "session.role_timeouts",
+            &["the idle time of \"user\" is not longer than session.last_seen_step = \"1m\""],
+        ),
+        (
+            &[("PHOENIX_ON_COUNTRY_CHANGE", "reauthenticate")],
+            "session.on_country_change",
+            &["geo.database, which is not set", "PHOENIX_GEOIP_DB", "PHOENIX_ON_COUNTRY_CHANGE"],
+        ),
+        (
+            &[("PHOENIX_ON_IMPOSSIBLE_TRAVEL", "revoke")],
+            "session.on_impossible_travel",
+            &["geo.database, which is not set", "PHOENIX_GEOIP_DB", "PHOENIX_ON_IMPOSSIBLE_TRAVEL"],
+        ),
+        (
+            &[("STACK_API_URL", "http://stack.internal:8102")],
+            "stack.api_url",
+            &["http://stack.internal:8102", "in the clear", "use https"],
+        ),
+        (
+            &[("STACK_WEBHOOK_SECRET", "whsec_aHVudGVyMg==")],
+            "stack.webhook_secret",
+            &["none is set", "set STACK_PROJECT_ID", "unset STACK_WEBHOOK_SECRET"],
+        ),
+    ] {
+        assert_contradiction(env, key, parts);
+    }
+}
+
+#[test]
+fn what_is_just_short_of_a_contradiction_is_allowed() {
+    for env in [
+        &[("PHOENIX_L1_TTL", "30s")][..],
+        &[("PHOENIX_ROLE_TIMEOUTS", "admin=7d/30d,user=61s/61s")],
+        &[("PHOENIX_ON_DEVICE_CHANGE", "revoke"), ("PHOENIX_ON_NETWORK_CHANGE", "reauthenticate")],
+        &[("PHOENIX_ON_COUNTRY_CHANGE", "revoke"), ("PHOENIX_GEOIP_DB", "places.mmdb")],
+        &[("STACK_API_URL", "http://127.0.0.1:8102"), ("STACK_POLL_INTERVAL", "0")],
+    ] {
+        valid(&from_env(env));
     }
 }
 
@@ -139,6 +204,18 @@ fn the_typed_values() {
         project_id = '0190163D-8694-739B-AEA5-966C26F8AD91'
         secret_server_key = 'hunter2'
         publishable_client_key = 'pck'
+        webhook_secret = 'whsec_aHVudGVyMg=='
+        allow_restricted = true
+        [cache]
+        outage_grace = '0'
+        token_pool_entries = 7
+        [session]
+        max_per_user = 3
+        max_policy = 'refuse'
+        on_country_change = 'revoke'
+        device_threshold = 80
+        [geo]
+        database = '/places.mmdb'
         [secrets]
         key = '01234567890123456789012345678901'
     ";
@@ -162,4 +239,57 @@ fn the_typed_values() {
     assert_eq!(stack.project_id.as_str(), "0190163d-8694-739b-aea5-966c26f8ad91");
     assert_eq!(stack.secret_server_key.expose(), "hunter2");
     assert_eq!(config.secrets.key.expect("set").expose().len(), 32);
+    assert_eq!(stack.api_url.to_string(), "https://api.stack-auth.com");
+    assert_eq!((stack.allow_restricted, stack.allow_anonymous), (true, false));
+    assert_eq!(stack.webhook_secret.as_ref().map(phoenix_config::Secret::expose), Some("whsec_aHVudGVyMg=="));
+    assert_eq!(stack.poll_interval, Duration::from_mins(1));
+    assert_eq!((config.cache.outage_grace, config.cache.token_pool_entries), (Duration::ZERO, 7));
+    assert_eq!((config.session.max_per_user, config.session.max_policy), (3, SessionCapPolicy::Refuse));
+    assert_eq!(config.session.on_country_change, Reaction::Revoke);
+    assert_eq!(config.session.on_device_change, Reaction::Observe);
+    assert_eq!(config.session.device_threshold, 80);
+    assert_eq!(config.geo.database.as_deref(), Some(std::path::Path::new("/places.mmdb")));
+}
+
+#[test]
+fn the_entries_of_lists() {
+    let text = "
+        [session]
+        role_timeouts = ['admin = 1h/12h', 'user=90m/2d']
+        [identity]
+        issuers = [
+            'https://A.example/t/  audience=x  algorithms=eddsa jwks=http://localhost:1/k?v=1 audience=a,b=c',
+            'https://a.example/t audience=x',
+        ]
+    ";
+    let loaded = valid(&Sources::from_toml(text));
+    let times = |role: &str, idle: u64, absolute: u64| RoleTimeouts {
+        role: role.to_owned(),
+        idle: Duration::from_mins(idle),
+        absolute: Duration::from_mins(absolute),
+    };
+    assert_eq!(
+        loaded.config.session.role_timeouts,
+        [times("admin", 60, 12 * 60), times("user", 90, 48 * 60)]
+    );
+    assert_eq!(
+        loaded.config.identity.issuers,
+        [
+            OidcIssuer {
+                issuer: "https://A.example/t/".to_owned(),
+                audiences: vec!["x".to_owned(), "a,b=c".to_owned()],
+                jwks: Some("http://localhost:1/k?v=1".to_owned()),
+                algorithms: vec![SignatureAlgorithm::EdDsa],
+            },
+            OidcIssuer {
+                issuer: "https://a.example/t".to_owned(),
+                audiences: vec!["x".to_owned()],
+                jwks: None,
+                algorithms: SignatureAlgorithm::ALL.to_vec(),
+            },
+        ]
+    );
+    let again = valid(&Sources::from_toml(loaded.effective.to_text())).config;
+    assert_eq!(again.identity.issuers, loaded.config.identity.issuers);
+    assert_eq!(again.session.role_timeouts, loaded.config.session.role_timeouts);
 }

@@ -32,6 +32,7 @@ fn a_secret_is_never_shown() {
             .with_env("PHOENIX_ADMIN_PASSWORD", CANARY)
             .with_env("STACK_PROJECT_ID", "0190163d-8694-739b-aea5-966c26f8ad91")
             .with_env("STACK_PUBLISHABLE_CLIENT_KEY", "pck")
+            .with_env("STACK_WEBHOOK_SECRET", "whsec_canary0123456789")
             .with_override("stack.secret_server_key", CANARY);
     let shown = everything_shown(&valid(&sources)) + &format!("{sources:?}{sources:#?}");
     assert!(!shown.contains("canary"), "{shown}");
@@ -59,6 +60,10 @@ fn a_refused_secret_is_never_shown() {
         in_files.into_iter().map(|text| refused(&Sources::from_toml(text)).to_string()).collect();
     for name in ["PHOENIX_SECRET_KEY", "DATABASE_URL", "REDIS_URL", "PHOENIX_ADMIN_PASSWORD"] {
         let errors = refused(&Sources::default().with_env(name, long.clone() + "\n"));
+        shown.push(format!("{errors}{errors:?}"));
+    }
+    for secret in ["canary", "whsec_canary", "whsec_canary-0123456789", "Whsec_canary0123456789"] {
+        let errors = refused(&Sources::default().with_env("STACK_WEBHOOK_SECRET", secret));
         shown.push(format!("{errors}{errors:?}"));
     }
     for text in shown {
