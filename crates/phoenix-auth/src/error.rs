@@ -31,6 +31,12 @@ pub enum AuthError {
     /// A token was presented that was replaced long ago; its session has been ended.
     #[error("a replaced token was presented; its session has been ended")]
     TokenReplayed,
+    /// The session was opened by an outside identity provider, whose token is renewed there.
+    #[error("the session belongs to an outside identity provider")]
+    ExternalSession,
+    /// The user has as many sessions as they may.
+    #[error("the user has as many sessions as they may")]
+    SessionCapReached,
     /// Strangers may not register here.
     #[error("registration is closed")]
     RegistrationClosed,

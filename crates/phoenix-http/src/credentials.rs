@@ -1,9 +1,13 @@
 //! Finds the credential a request carries. Judges nothing.
 
+use std::borrow::Cow;
+
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
 use crate::cookie::{CookieForm, Found};
+use crate::provider_tokens;
+use crate::settings::ProviderCookies as Provider;
 
 /// How a token came, and so how its successor is handed back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,14 +16,25 @@ pub(crate) enum Carrier {
     Cookie,
     /// `Authorization: Bearer`.
     Bearer,
+    /// A header of an identity provider's SDK.
+    ProviderHeader,
+    /// A cookie of an identity provider's SDK, sent by browsers on their own too.
+    ProviderCookie,
+}
+
+impl Carrier {
+    /// Whether a browser sends it without being asked to.
+    pub(crate) const fn is_cookie(self) -> bool {
+        matches!(self, Self::Cookie | Self::ProviderCookie)
+    }
 }
 
 /// The credential of a request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Presented<'a> {
     None,
     /// A text that should be a token.
-    Token(&'a str, Carrier),
+    Token(Cow<'a, str>, Carrier),
     /// There is an `Authorization` header that is not `Bearer` and one token.
     Malformed,
     /// More than one credential of the same kind: which one counts would be a guess.
@@ -27,32 +42,44 @@ pub(crate) enum Presented<'a> {
 }
 
 impl<'a> Presented<'a> {
-    /// `Authorization` counts before the cookie, because a client sends it on purpose.
-    pub(crate) fn find(headers: &'a HeaderMap, form: CookieForm) -> Self {
+    /// What a client sends on purpose counts before what its browser sends: `Authorization`, the headers of an
+    /// identity provider's SDK, our cookie, the SDK's cookies. The SDK's are looked for only if `provider` says so.
+    pub(crate) fn find(headers: &'a HeaderMap, form: CookieForm, provider: Option<&Provider>) -> Self {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         match (values.next(), values.next()) {
-            (Some(value), None) => bearer(value),
-            (Some(_), Some(_)) => Self::Ambiguous,
-            (None, _) => match form.find(headers) {
-                Found::None | Found::One("") => Self::None,
-                Found::One(token) => Self::Token(token, Carrier::Cookie),
-                Found::Ambiguous => Self::Ambiguous,
-            },
+            (Some(value), None) => return bearer(value, provider),
+            (Some(_), Some(_)) => return Self::Ambiguous,
+            (None, _) => {}
+        }
+        if let Some(token) = provider.and_then(|_| provider_tokens::in_headers(headers)) {
+            if provider_tokens::is_ambiguous(headers) {
+                return Self::Ambiguous;
+            }
+            return Self::Token(token, Carrier::ProviderHeader);
+        }
+        match form.find(headers) {
+            Found::One(token) if !token.is_empty() => Self::Token(Cow::Borrowed(token), Carrier::Cookie),
+            Found::None | Found::One(_) => {
+                let token =
+                    provider.and_then(|provider| provider_tokens::in_cookies(headers, &provider.project));
+                token.map_or(Self::None, |token| Self::Token(Cow::Owned(token), Carrier::ProviderCookie))
+            }
+            Found::Ambiguous => Self::Ambiguous,
         }
     }
 }
 
 /// RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1).
-fn bearer(value: &HeaderValue) -> Presented<'_> {
+fn bearer<'a>(value: &'a HeaderValue, provider: Option<&Provider>) -> Presented<'a> {
     let Ok(text) = value.to_str() else { return Presented::Malformed };
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
             let token = token.trim_matches(' ');
             if token.is_empty() || token.contains([' ', ',']) {
-                Presented::Malformed
-            } else {
-                Presented::Token(token, Carrier::Bearer)
+                return Presented::Malformed;
             }
+            let packed = provider.and_then(|_| provider_tokens::in_bearer(token));
+            Presented::Token(packed.map_or(Cow::Borrowed(token), Cow::Owned), Carrier::Bearer)
         }
         _ => Presented::Malformed,
     }
@@ -74,8 +101,8 @@ mod tests {
     fn reads_bearer_and_nothing_else() {
         let form = CookieForm::PlainLoopback;
         let cases = [
-            ("Bearer abc", Presented::Token("abc", Carrier::Bearer)),
-            ("bearer  abc ", Presented::Token("abc", Carrier::Bearer)),
+            ("Bearer abc", Presented::Token("abc".into(), Carrier::Bearer)),
+            ("bearer  abc ", Presented::Token("abc".into(), Carrier::Bearer)),
             ("Bearer", Presented::Malformed),
             ("Bearer ", Presented::Malformed),
             ("Bearer a b", Presented::Malformed),
@@ -84,9 +111,9 @@ mod tests {
             ("", Presented::Malformed),
         ];
         for (value, expected) in cases {
-            assert_eq!(Presented::find(&present(&[value]), form), expected, "{value:?}");
+            assert_eq!(Presented::find(&present(&[value]), form, None), expected, "{value:?}");
         }
-        assert_eq!(Presented::find(&present(&["Bearer a", "Bearer a"]), form), Presented::Ambiguous);
-        assert_eq!(Presented::find(&HeaderMap::new(), form), Presented::None);
+        assert_eq!(Presented::find(&present(&["Bearer a", "Bearer a"]), form, None), Presented::Ambiguous);
+        assert_eq!(Presented::find(&HeaderMap::new(), form, None), Presented::None);
     }
 }

@@ -1,5 +1,7 @@
 //! What handlers take: the request's context, its caller, and its JSON body.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -48,6 +50,10 @@ impl Identity {
             Self::Anonymous => Err(Kind::Unauthenticated.into()),
             Self::Rejected(Rejection::Malformed) => Err(Kind::MalformedToken.into()),
             Self::Rejected(Rejection::Disabled) => Err(Kind::AccountDisabled.into()),
+            Self::Rejected(Rejection::TokenExpired) => Err(Kind::TokenExpired.into()),
+            Self::Rejected(Rejection::NotAllowed) => Err(Kind::UserNotAllowed.into()),
+            Self::Rejected(Rejection::CapReached) => Err(Kind::SessionCapReached.into()),
+            Self::Rejected(Rejection::Reauthenticate) => Err(Kind::Reauthenticate.into()),
             Self::Rejected(Rejection::Unknown | Rejection::Idle | Rejection::Expired) => {
                 Err(Kind::SessionEnded.into())
             }
@@ -110,7 +116,8 @@ impl<T: DeserializeOwned> FromRequest<HttpParts> for Json<T> {
         if !is_json(&request) {
             return Err(Kind::UnsupportedMediaType.into());
         }
-        let bytes = read(request, state).await?;
+        let (max, timeout) = (state.settings.max_body_bytes, state.settings.body_timeout);
+        let bytes = read_body(request, max, timeout).await?;
         // Serde also fills a struct from an array, by position; fields have names here.
         if bytes.trim_ascii_start().starts_with(b"[") {
             return Err(Problem::new(Kind::InvalidFields).detail("The body must be a JSON object."));
@@ -124,8 +131,12 @@ fn is_json(request: &Request) -> bool {
     declared.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json")
 }
 
-async fn read(request: Request, state: &HttpParts) -> Result<bytes::Bytes, Problem> {
-    let max = state.settings.max_body_bytes;
+/// The whole body, if it has at most `max` bytes and is complete in time.
+pub(crate) async fn read_body(
+    request: Request,
+    max: usize,
+    timeout: Duration,
+) -> Result<bytes::Bytes, Problem> {
     let too_large =
         || Problem::new(Kind::BodyTooLarge).detail(format!("The body may have at most {max} bytes."));
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -133,7 +144,7 @@ async fn read(request: Request, state: &HttpParts) -> Result<bytes::Bytes, Probl
         return Err(too_large());
     }
     let body: Body = request.into_body();
-    match tokio::time::timeout(state.settings.body_timeout, Limited::new(body, max).collect()).await {
+    match tokio::time::timeout(timeout, Limited::new(body, max).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_broken_off)) => Err(Kind::IncompleteBody.into()),

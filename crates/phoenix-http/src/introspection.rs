@@ -59,6 +59,10 @@ pub struct StatusReport {
     pub uptime_seconds: u64,
     /// Counters of the session tiers since the start.
     pub tiers: TierReport,
+    /// How soon revocations are obeyed.
+    pub revocation: RevocationReport,
+    /// Outside identity providers and their keys.
+    pub providers: Vec<ProviderReport>,
     /// The database.
     pub database: DatabaseReport,
     /// Connections to it.
@@ -97,8 +101,80 @@ pub struct TierReport {
     pub activity_waiting: usize,
     /// Last-seens not kept because their queue was full.
     pub activity_dropped: u64,
-    /// Milliseconds for which cached sessions may still be used without news from the database.
-    pub lease_remaining_ms: u64,
+    /// How long a session filled into memory now stays there; adapts to use.
+    pub l1_lifetime_seconds: f64,
+    /// Verified tokens of outside identity providers that are remembered.
+    pub pooled_tokens: usize,
+}
+
+/// How soon revocations are obeyed on this node.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevocationReport {
+    /// No session is used longer than this after its revocation was acknowledged.
+    pub bound_seconds: f64,
+    /// For so long cached sessions may still be used without news from the database.
+    pub lease_remaining_seconds: f64,
+    /// Answers given in an outage, when nobody could say whether the session still counts.
+    pub served_in_grace: u64,
+    /// From a revocation on another node to its being obeyed here, by the two nodes' clocks.
+    pub apply_lag: LagReport,
+    /// Messages between nodes; absent where there is no other node to tell.
+    pub push: Option<PushReport>,
+}
+
+/// A distribution of times.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LagReport {
+    /// How many.
+    pub count: u64,
+    /// Their sum.
+    pub total_seconds: f64,
+    /// Half of them took at most this long, to the next of 1, 2 and 5.
+    pub p50_seconds: f64,
+    /// 99 % of them took at most this long.
+    pub p99_seconds: f64,
+    /// The longest.
+    pub longest_seconds: f64,
+}
+
+/// Messages between nodes.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PushReport {
+    /// Whether messages of other nodes arrive.
+    pub connected: bool,
+    /// Sent.
+    pub sent: u64,
+    /// Could not be sent.
+    pub not_sent: u64,
+    /// Arrived from other nodes.
+    pub received: u64,
+    /// Refused, because they were not ours.
+    pub refused: u64,
+    /// Times that the lease was renewed through another node.
+    pub leases_through_others: u64,
+    /// Times that the log was read for another node.
+    pub reads_for_others: u64,
+}
+
+/// The keys of one outside identity provider.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderReport {
+    /// `stack`, or the issuer's address.
+    pub issuer: String,
+    /// Keys held.
+    pub keys: usize,
+    /// Seconds since they were fetched.
+    pub age_seconds: Option<f64>,
+    /// Fetches that were begun.
+    pub fetches: u64,
+    /// Fetches that failed.
+    pub failures: u64,
+    /// Tokens refused because their key is unknown.
+    pub unknown_keys: u64,
 }
 
 /// The database.

@@ -6,6 +6,7 @@ pub mod body;
 mod client_ip;
 mod cookie;
 mod credentials;
+mod device;
 mod extract;
 mod header_values;
 mod introspection;
@@ -13,13 +14,16 @@ mod json;
 pub mod openapi;
 mod origin;
 pub mod problem;
+mod provider_tokens;
 mod routes;
 mod settings;
 mod stack;
+mod webhooks;
 
 pub use introspection::{
-    DatabaseReport, Introspection, NotReady, PoolReport, RedisReport, StatementReport, StatusReport,
-    SystemStatus, TierReport,
+    DatabaseReport, Introspection, LagReport, NotReady, PoolReport, ProviderReport, PushReport, RedisReport,
+    RevocationReport, StatementReport, StatusReport, SystemStatus, TierReport,
 };
-pub use settings::{HttpParts, HttpSettings, WebOrigin};
+pub use settings::{HttpParts, HttpSettings, ProviderCookies, WebOrigin};
 pub use stack::{Answer, Peer, Stack};
+pub use webhooks::{Delivered, Delivery, WebhookError, Webhooks};

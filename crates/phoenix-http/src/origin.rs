@@ -61,6 +61,7 @@ mod tests {
             version: "0",
             public_origin: public.map(|text| WebOrigin(text.to_owned())),
             allowed_origins: vec![WebOrigin("https://app.example.com".to_owned())],
+            provider: None,
             max_body_bytes: 1,
             max_uri_bytes: 1,
             body_timeout: Duration::ZERO,

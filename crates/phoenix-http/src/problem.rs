@@ -8,6 +8,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTI
 use http::{HeaderValue, StatusCode};
 use phoenix_auth::AuthError;
 use phoenix_auth::error::FieldError;
+use phoenix_auth::ops::AuthenticateError;
 use phoenix_auth::ports::{StoreError, StoreErrorKind};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -61,10 +62,18 @@ problems! {
     MalformedToken "malformed-token" UNAUTHORIZED "The credential is not a session token of this server.";
     /// The session has ended, or never was.
     SessionEnded "session-ended" UNAUTHORIZED "The session has ended. Sign in again.";
+    /// An outside provider's token is over.
+    TokenExpired "token-expired" UNAUTHORIZED "The access token has expired. Get a new one from your identity provider.";
+    /// The session is used on another device or from another place.
+    Reauthenticate "reauthentication-required" UNAUTHORIZED "Sign in again on this device.";
+    /// A webhook's signature.
+    InvalidSignature "invalid-signature" UNAUTHORIZED "The signature of the webhook is missing, wrong or out of date.";
     /// Email or password is wrong.
     InvalidCredentials "invalid-credentials" UNAUTHORIZED "Email or password is wrong.";
     /// A role is missing.
     Forbidden "forbidden" FORBIDDEN "Your role does not allow this.";
+    /// An anonymous or restricted user of an outside provider.
+    UserNotAllowed "user-not-allowed" FORBIDDEN "Users of this kind may not sign in here.";
     /// The account is disabled.
     AccountDisabled "account-disabled" FORBIDDEN "The account is disabled. Ask an administrator.";
     /// Registration is closed.
@@ -79,6 +88,10 @@ problems! {
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "This method is not allowed here.";
     /// The body did not arrive in time.
     RequestTimeout "request-timeout" REQUEST_TIMEOUT "The request body did not arrive in time.";
+    /// The session is an outside provider's.
+    ExternalSession "external-session" CONFLICT "The session belongs to your identity provider. Renew its token there.";
+    /// Too many sessions.
+    SessionCapReached "session-limit-reached" CONFLICT "You are signed in on as many devices as you may be. Sign out on one of them first.";
     /// The email has an account.
     EmailTaken "email-taken" CONFLICT "An account with this email exists already.";
     /// The last administrator.
@@ -223,6 +236,18 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<AuthenticateError> for Problem {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::Store(error) => error.into(),
+            AuthenticateError::ProviderUnavailable => {
+                tracing::error!("an identity provider's keys cannot be had; its tokens cannot be checked");
+                Self::new(Kind::Unavailable).retry_after(OUTAGE_RETRY_SECONDS)
+            }
+        }
+    }
+}
+
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         match error {
@@ -230,6 +255,8 @@ impl From<AuthError> for Problem {
             AuthError::InvalidCredentials => Kind::InvalidCredentials.into(),
             AuthError::AccountDisabled => Kind::AccountDisabled.into(),
             AuthError::SessionEnded | AuthError::TokenReplayed => Kind::SessionEnded.into(),
+            AuthError::ExternalSession => Kind::ExternalSession.into(),
+            AuthError::SessionCapReached => Kind::SessionCapReached.into(),
             AuthError::RegistrationClosed => Kind::RegistrationClosed.into(),
             AuthError::SharedAccount => Kind::SharedAccount.into(),
             AuthError::EmailTaken => Kind::EmailTaken.into(),
@@ -255,7 +282,9 @@ impl IntoResponse for Problem {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.kind.status() == StatusCode::UNAUTHORIZED {
             let challenge = match self.kind {
-                Kind::Unauthenticated | Kind::InvalidCredentials => r#"Bearer realm="phoenix""#,
+                Kind::Unauthenticated | Kind::InvalidCredentials | Kind::InvalidSignature => {
+                    r#"Bearer realm="phoenix""#
+                }
                 _ => r#"Bearer realm="phoenix", error="invalid_token""#,
             };
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

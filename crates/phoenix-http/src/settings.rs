@@ -7,10 +7,18 @@ use phoenix_auth::Auth;
 use phoenix_auth::ports::Clock;
 
 use crate::introspection::Introspection;
+use crate::webhooks::Webhooks;
 
 /// A web origin (RFC 6454): scheme, host and port, in lower case, the default port left out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WebOrigin(pub String);
+
+/// The Stack Auth project whose SDK's headers and cookies are read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProviderCookies {
+    /// Its id, as it stands in the names of cookies.
+    pub project: String,
+}
 
 /// Limits and identity of the surface.
 #[derive(Clone, Debug)]
@@ -21,6 +29,8 @@ pub struct HttpSettings {
     pub public_origin: Option<WebOrigin>,
     /// Other origins whose pages may use a cookie session.
     pub allowed_origins: Vec<WebOrigin>,
+    /// The identity provider whose SDK's headers and cookies are read, if any.
+    pub provider: Option<ProviderCookies>,
     /// Longest body of a request to Phoenix's own API, in bytes.
     pub max_body_bytes: usize,
     /// Longest path and query, in bytes.
@@ -44,4 +54,6 @@ pub struct HttpParts {
     pub clock: Arc<dyn Clock>,
     /// How the rest of the process does.
     pub introspection: Arc<dyn Introspection>,
+    /// Takes the identity provider's webhooks, if a secret is configured.
+    pub webhooks: Option<Arc<dyn Webhooks>>,
 }

@@ -3,6 +3,7 @@
 //! One fused service on our own accept loop: the steps are called in turn, `GET /api/auth/me` of a session in
 //! memory is answered without leaving this file, and everything else goes on to the routes.
 
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -12,13 +13,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::response::IntoResponse;
+use foldhash::quality::RandomState;
 use futures_util::FutureExt;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, USER_AGENT, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_TYPE, HeaderName, USER_AGENT, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use phoenix_auth::model::{Moment, TokenHash, UserAgent};
-use phoenix_auth::ops::{Authenticated, ClientInfo, Rejection};
+use phoenix_auth::ops::{Authenticated, ClientInfo, Credential, Rejection, Verdict};
 use phoenix_auth::ports::Tier;
 use tower::ServiceExt;
 use tracing::Instrument;
@@ -27,6 +31,7 @@ use crate::body::{Body, full};
 use crate::client_ip::ClientIp;
 use crate::cookie::CookieForm;
 use crate::credentials::{Carrier, Presented};
+use crate::device;
 use crate::extract::{Identity, RequestContext};
 use crate::header_values::{
     RequestId, RequestIds, X_AUTH_TIME, X_CACHE_HIT, X_PHOENIX_VERSION, X_REQUEST_ID, X_RESPONSE_TIME,
@@ -47,6 +52,14 @@ const IDENTITY_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("x-phoenix-assertion"),
 ];
 
+/// Headers that tell devices apart, besides the address.
+const ENVIRONMENT_HEADERS: [HeaderName; 4] = [
+    USER_AGENT,
+    HeaderName::from_static("sec-ch-ua"),
+    HeaderName::from_static("sec-ch-ua-platform"),
+    ACCEPT_LANGUAGE,
+];
+
 /// The other end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Peer(pub IpAddr);
@@ -63,6 +76,7 @@ struct Shared {
     router: Router,
     constant_headers: HeaderMap,
     me_headers: HeaderMap,
+    environments: RandomState,
 }
 
 /// What the answer's headers tell of the way here.
@@ -83,6 +97,7 @@ impl Stack {
             router: routes::router(parts.clone()),
             constant_headers: constant_headers(parts.settings.version),
             me_headers: me_headers(parts.settings.version),
+            environments: RandomState::default(),
             parts,
         };
         Self { shared: Arc::new(shared) }
@@ -99,7 +114,7 @@ impl Stack {
             tier: None,
         };
         // 2. Panics end here, outside every other step: one request fails, with its id, and the process goes on.
-        match catch_unwind(AssertUnwindSafe(|| shared.first_steps(&request, trace))) {
+        match catch_unwind(AssertUnwindSafe(|| shared.first_steps(peer, &request, trace))) {
             Ok(FirstSteps::Answered(response)) => Answer::Now(Some(response)),
             Ok(FirstSteps::GoOn(cold)) => {
                 let shared = Arc::clone(shared);
@@ -139,7 +154,7 @@ enum FirstSteps {
 }
 
 impl Shared {
-    fn first_steps(&self, request: &Request<Incoming>, mut trace: Trace) -> FirstSteps {
+    fn first_steps(&self, peer: Peer, request: &Request<Incoming>, mut trace: Trace) -> FirstSteps {
         // 3. Limits that need no body. Header size and time, and connections, are bounded by the accept loop.
         if request.uri().path_and_query().map_or(0, |p| p.as_str().len()) > self.parts.settings.max_uri_bytes
         {
@@ -147,15 +162,18 @@ impl Shared {
             return FirstSteps::Answered(self.finish(refusal.map(Either::Right), &trace));
         }
         // 4. Authentication, from memory if it can be: no I/O, and nothing is built that the answer does not need.
-        let form = CookieForm::of_request(&self.parts.settings, request.uri(), request.headers());
-        let presented = Presented::find(request.headers(), form);
-        let hash = match presented {
-            Presented::Token(text, carrier) => {
-                TokenHash::of_presented(text, self.parts.auth.keys()).zip(Some(carrier))
-            }
+        let settings = &self.parts.settings;
+        let form = CookieForm::of_request(settings, request.uri(), request.headers());
+        let presented = Presented::find(request.headers(), form, settings.provider.as_ref());
+        let credential = match &presented {
+            Presented::Token(text, carrier) => self.credential(text).zip(Some(*carrier)),
             Presented::None | Presented::Malformed | Presented::Ambiguous => None,
         };
-        let known = hash.and_then(|(hash, _)| self.parts.auth.authenticate_from_memory(&hash, trace.started));
+        let environment =
+            credential.map_or(0, |_| self.environment(ClientIp::of_peer(peer.0), request.headers()));
+        let known = credential.and_then(|(credential, _)| {
+            self.parts.auth.authenticate_from_memory(&credential, environment, trace.started)
+        });
         // 5. The hot path: who am I, asked by a session in memory.
         if let Some(Ok(caller)) = &known
             && request.method() == Method::GET
@@ -165,12 +183,34 @@ impl Shared {
             return FirstSteps::Answered(self.me(caller, &mut trace));
         }
         FirstSteps::GoOn(Cold {
-            hash,
             known,
-            malformed: presented != Presented::None && hash.is_none(),
+            malformed: presented != Presented::None && credential.is_none(),
             refused: (presented == Presented::Ambiguous).then_some(Kind::AmbiguousCredentials),
+            credential: credential.map(|(credential, carrier)| (Kept::of(credential), carrier)),
             cookie_form: form,
+            environment,
         })
+    }
+
+    /// A token of ours, or one of an identity provider whose tokens are accepted.
+    fn credential<'a>(&self, text: &'a str) -> Option<Credential<'a>> {
+        let auth = &self.parts.auth;
+        if let Some(hash) = TokenHash::of_presented(text, auth.keys()) {
+            return Some(Credential::Own(hash));
+        }
+        auth.takes_external(text)
+            .then(|| Credential::External { hash: TokenHash::of_external_token(text, auth.keys()), text })
+    }
+
+    /// A hash of what tells devices and places apart, with a key of this process, so that nobody can look for two
+    /// that collide. Never zero.
+    fn environment(&self, ip: ClientIp, headers: &HeaderMap) -> u64 {
+        let mut state = self.environments.build_hasher();
+        ip.hash(&mut state);
+        for name in &ENVIRONMENT_HEADERS {
+            headers.get(name).map(HeaderValue::as_bytes).hash(&mut state);
+        }
+        state.finish() | 1
     }
 
     fn panicked(&self, trace: &Trace) -> Response<Body> {
@@ -179,7 +219,7 @@ impl Shared {
     }
 
     fn me(&self, caller: &Authenticated, trace: &mut Trace) -> Response<Body> {
-        let body = json::me(&caller.active, &self.parts.auth.policy().sessions);
+        let body = json::me(&caller.active, self.parts.auth.policy().sessions.of(&caller.active.user.role));
         let mut response = Response::new(full(body));
         let now = self.parts.clock.mono();
         trace.auth_time = now.saturating_sub(trace.started.mono);
@@ -201,7 +241,7 @@ impl Shared {
         let span = tracing::info_span!("request", id = trace.id.as_str());
         let (method, path) = (request.method().clone(), routes::template(request.uri().path()));
         let answer = async {
-            let Cold { hash, known, malformed, refused, cookie_form } = cold;
+            let Cold { credential, known, malformed, refused, cookie_form, environment } = cold;
             if let Some(kind) = refused {
                 return Problem::from(kind).into_response();
             }
@@ -210,7 +250,8 @@ impl Shared {
             for name in &IDENTITY_HEADERS {
                 request.headers_mut().remove(name);
             }
-            let context = RequestContext { client: client_info(peer, request.headers()), cookie_form };
+            let client = self.client_info(peer, request.headers(), environment);
+            let context = RequestContext { client, cookie_form };
             // 4 continued: what memory did not know is asked of Redis and the database; only routes of ours that
             // use sessions ask.
             let mut identity = if !path.uses_sessions() {
@@ -218,7 +259,7 @@ impl Shared {
             } else if malformed {
                 Identity::Rejected(Rejection::Malformed)
             } else {
-                match self.identify(hash, known, &mut trace).await {
+                match self.identify(credential, known, &context.client, &mut trace).await {
                     Ok(identity) => identity,
                     Err(problem) => return problem.into_response(),
                 }
@@ -246,14 +287,15 @@ impl Shared {
 
     async fn identify(
         &self,
-        hash: Option<(TokenHash, Carrier)>,
-        known: Option<Result<Authenticated, Rejection>>,
+        credential: Option<(Kept, Carrier)>,
+        known: Option<Verdict>,
+        client: &ClientInfo,
         trace: &mut Trace,
     ) -> Result<Identity, Problem> {
-        let Some((hash, carrier)) = hash else { return Ok(Identity::Anonymous) };
+        let Some((credential, carrier)) = credential else { return Ok(Identity::Anonymous) };
         let verdict = match known {
             Some(verdict) => Ok(verdict),
-            None => self.parts.auth.authenticate(&hash, trace.started).await,
+            None => self.parts.auth.authenticate(&credential.borrow(), client, trace.started).await,
         };
         trace.auth_time = self.parts.clock.mono().saturating_sub(trace.started.mono);
         let identity = match verdict? {
@@ -262,6 +304,16 @@ impl Shared {
         };
         trace.tier = identity.tier();
         Ok(identity)
+    }
+
+    fn client_info(&self, peer: Peer, headers: &HeaderMap, environment: u64) -> ClientInfo {
+        let agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        ClientInfo {
+            ip: Some(ClientIp::of_peer(peer.0).address()),
+            user_agent: UserAgent::new(agent.as_deref().unwrap_or_default()),
+            fingerprint: Some(device::fingerprint(headers, self.parts.auth.keys())),
+            environment,
+        }
     }
 
     /// Refuses unsafe requests that a browser may have been made to send. A login that does not say where it comes
@@ -275,7 +327,7 @@ impl Shared {
         if request.method().is_safe() {
             return Ok(());
         }
-        let by_cookie = matches!(identity, Identity::Known(_, Carrier::Cookie));
+        let by_cookie = matches!(identity, Identity::Known(_, carrier) if carrier.is_cookie());
         let provenance = Provenance::of_request(&self.parts.settings, request.uri(), request.headers());
         match provenance {
             Provenance::CrossOrigin if by_cookie || path.opens_sessions() => Err(Kind::CrossOrigin.into()),
@@ -339,18 +391,33 @@ fn me_headers(version: &'static str) -> HeaderMap {
 
 /// What the first steps found out, for the steps that only some requests need.
 struct Cold {
-    hash: Option<(TokenHash, Carrier)>,
-    known: Option<Result<Authenticated, Rejection>>,
+    credential: Option<(Kept, Carrier)>,
+    known: Option<Verdict>,
     malformed: bool,
     refused: Option<Kind>,
     cookie_form: CookieForm,
+    environment: u64,
 }
 
-fn client_info(peer: Peer, headers: &HeaderMap) -> ClientInfo {
-    let agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    ClientInfo {
-        ip: Some(ClientIp::of_peer(peer.0).address()),
-        user_agent: UserAgent::new(agent.as_deref().unwrap_or_default()),
+/// A credential that outlives the headers it came in.
+enum Kept {
+    Own(TokenHash),
+    External { hash: TokenHash, text: String },
+}
+
+impl Kept {
+    fn of(credential: Credential<'_>) -> Self {
+        match credential {
+            Credential::Own(hash) => Self::Own(hash),
+            Credential::External { hash, text } => Self::External { hash, text: text.to_owned() },
+        }
+    }
+
+    fn borrow(&self) -> Credential<'_> {
+        match self {
+            Self::Own(hash) => Credential::Own(*hash),
+            Self::External { hash, text } => Credential::External { hash: *hash, text },
+        }
     }
 }
 

@@ -4,10 +4,13 @@
 //! an account means (`phoenix-auth`), the clock, or randomness; starts no background task that it was not given
 //! a tracker for.
 
+pub mod bus;
+mod columns;
 mod connect_error;
 mod decode;
 mod health;
 mod instance;
+mod latest;
 pub mod migrate;
 pub mod postgres;
 pub mod redis;

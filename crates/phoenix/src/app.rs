@@ -5,21 +5,25 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use phoenix_auth::Auth;
-use phoenix_auth::model::{HashParams, KeyRing, PasswordRules, SessionLimits};
+use phoenix_auth::model::{HashParams, KeyRing, PasswordRules, Role, SessionLimits, SessionTimes};
 use phoenix_auth::ops::Parts;
-use phoenix_auth::policy::Policy;
-use phoenix_auth::ports::{Clock, Entropy};
-use phoenix_config::{Config, Registration};
-use phoenix_http::{HttpParts, HttpSettings, Stack, WebOrigin};
+use phoenix_auth::policy::{Policy, Reaction, SignalPolicy};
+use phoenix_auth::ports::{CapPolicy, Clock, Entropy, GeoLocator, IdentityVerifier};
+use phoenix_config::{Config, Registration, RoleTimeouts, SessionCapPolicy};
+use phoenix_http::{HttpParts, HttpSettings, ProviderCookies, Stack, WebOrigin, Webhooks};
 use phoenix_store::FingerprintCheck;
+use phoenix_store::bus::{Bus, PostgresWire, RedisWire, Wire};
 use phoenix_store::redis::{RedisConfig, RedisSessions};
 use phoenix_store::tiers::{TierLimits, TierParts, TieredSessions};
 use zeroize::Zeroize;
 
 use crate::database::{Database, DatabaseOptions};
+use crate::events::EventQueue;
+use crate::geoip::GeoIp;
 use crate::introspect::Inspector;
 use crate::lifecycle::Lifecycle;
 use crate::passwords::PasswordThreads;
+use crate::providers::{Providers, StackWebhooks};
 use crate::status_word::StatusWord;
 use crate::{VERSION, entropy};
 
@@ -49,6 +53,9 @@ pub struct App {
     pub(crate) tiers: TieredSessions,
     pub(crate) database: Database,
     pub(crate) redis: Option<Arc<RedisSessions>>,
+    pub(crate) bus: Option<Bus>,
+    pub(crate) providers: Option<Arc<Providers>>,
+    pub(crate) events: Arc<EventQueue>,
     pub(crate) word: Arc<StatusWord>,
     world: World,
 }
@@ -71,7 +78,10 @@ impl App {
             clock: Arc::clone(&world.clock),
             limits: tier_limits(config),
         });
-        let policy = policy(config);
+        let policy = policy(config)?;
+        let providers = Providers::of(config, entropy::number(&*world.entropy))?;
+        let events = Arc::new(EventQueue::default());
+        let bus = bus(&database, redis.as_deref(), &tiers, &keys, &world);
         let cores = std::thread::available_parallelism().context("the number of cores is unknown")?;
         let spare_cores = std::num::NonZeroUsize::new(cores.get() - 1).unwrap_or(cores);
         let passwords = PasswordThreads::start(
@@ -85,12 +95,26 @@ impl App {
             store: database.store(),
             cache: Arc::new(tiers.clone()),
             passwords: Arc::new(passwords),
+            identity: providers.clone().map(|providers| providers as Arc<dyn IdentityVerifier>),
+            geo: geo(config)?,
+            events: events.clone(),
             clock: Arc::clone(&world.clock),
             entropy: Arc::clone(&world.entropy),
             keys,
             policy,
         })?;
-        Ok(Self { auth, lifecycle, tiers, database, redis, word: Arc::default(), world })
+        Ok(Self {
+            auth,
+            lifecycle,
+            tiers,
+            database,
+            redis,
+            bus,
+            providers,
+            events,
+            word: Arc::default(),
+            world,
+        })
     }
 
     /// Starts the background tasks. The first lease is taken before this returns, so that caches count at once.
@@ -99,6 +123,10 @@ impl App {
     /// When the database does not answer.
     pub async fn start(&self, config: &Config) -> anyhow::Result<()> {
         self.tiers.renew_lease().await.context("the database was opened, but does not answer")?;
+        if let Some(redis) = &self.redis {
+            // Connects before the first request does, which would wait for it. Redis may be down.
+            self.word.set_redis_lost(redis.ping().await.is_none());
+        }
         crate::background::start(self, config);
         Ok(())
     }
@@ -110,8 +138,10 @@ impl App {
     }
 
     /// The service that answers requests.
-    #[must_use]
-    pub fn stack(&self, config: &Config) -> Stack {
+    ///
+    /// # Errors
+    /// When the webhook secret cannot be used.
+    pub fn stack(&self, config: &Config) -> anyhow::Result<Stack> {
         let origin = |origin: &phoenix_config::Origin| WebOrigin(origin.to_string());
         let inspector = Inspector {
             word: Arc::clone(&self.word),
@@ -119,12 +149,22 @@ impl App {
             database: self.database.clone(),
             tiers: self.tiers.clone(),
             redis: self.redis.clone(),
+            bus: self.bus.clone(),
+            providers: self.providers.clone(),
         };
-        Stack::new(HttpParts {
+        let webhooks = match &config.stack {
+            Some(stack) => StackWebhooks::of(stack, self.auth.clone(), self.clock())?,
+            None => None,
+        };
+        Ok(Stack::new(HttpParts {
             settings: HttpSettings {
                 version: VERSION,
                 public_origin: config.server.public_url.as_ref().map(origin),
                 allowed_origins: config.server.allowed_origins.iter().map(origin).collect(),
+                provider: config
+                    .stack
+                    .as_ref()
+                    .map(|stack| ProviderCookies { project: stack.project_id.to_string() }),
                 max_body_bytes: config.server.max_body_bytes.as_usize(),
                 max_uri_bytes: MAX_URI_BYTES,
                 body_timeout: BODY_TIMEOUT,
@@ -134,7 +174,8 @@ impl App {
             auth: self.auth.clone(),
             clock: Arc::clone(&self.world.clock),
             introspection: Arc::new(inspector),
-        })
+            webhooks: webhooks.map(|webhooks| Arc::new(webhooks) as Arc<dyn Webhooks>),
+        }))
     }
 
     /// Ends background work, writes what waits to be written, and closes the database.
@@ -143,6 +184,9 @@ impl App {
         self.lifecycle.stopping().cancel();
         if let Err(error) = self.tiers.flush_activity(1000).await {
             tracing::warn!(?error, "the last last-seens were not written");
+        }
+        if let Err(error) = self.events.flush(&*self.database.store()).await {
+            tracing::warn!(?error, "the last security events were not written");
         }
         self.database.close().await;
         if !self.lifecycle.stop(limit).await {
@@ -201,21 +245,55 @@ fn tier_limits(config: &Config) -> TierLimits {
     TierLimits {
         l1_max_bytes: cache.l1_max_bytes.bytes(),
         l1_ttl: cache.l1_ttl,
+        l1_min_ttl: cache.l1_min_ttl,
         negative_entries: cache.negative_entries,
         negative_ttl: cache.negative_ttl,
         revocation_bound: cache.revocation_bound,
+        outage_grace: cache.outage_grace,
         refresh_grace: config.session.refresh_grace,
         activity_entries: ACTIVITY_ENTRIES,
+        token_pool_entries: cache.token_pool_entries,
     }
 }
 
-fn policy(config: &Config) -> Policy {
+/// How this node and the others tell each other what became stale: through Redis, or where there is none through
+/// PostgreSQL. The embedded database has one node only.
+fn bus(
+    database: &Database,
+    redis: Option<&RedisSessions>,
+    tiers: &TieredSessions,
+    keys: &KeyRing,
+    world: &World,
+) -> Option<Bus> {
+    let random = || entropy::number(&*world.entropy);
+    let wire: Arc<dyn Wire> = match (redis, database) {
+        (Some(redis), _) => Arc::new(RedisWire::new(redis.channel(random()), keys.fingerprint())),
+        (None, Database::Postgres(store)) => Arc::new(PostgresWire::new(Arc::clone(store))),
+        (None, Database::Sqlite(_)) => return None,
+    };
+    Some(Bus::new(wire, tiers.clone(), Arc::clone(&world.clock), keys.clone(), random()))
+}
+
+/// The file that knows where addresses are, if one is configured.
+fn geo(config: &Config) -> anyhow::Result<Option<Arc<dyn GeoLocator>>> {
+    let Some(path) = &config.geo.database else { return Ok(None) };
+    let geo = GeoIp::open(path).context("PHOENIX_GEOIP_DB cannot be used")?;
+    tracing::info!(kind = geo.database_type(), built_at = %geo.built_at(), "places of addresses are known");
+    Ok(Some(Arc::new(geo)))
+}
+
+fn policy(config: &Config) -> anyhow::Result<Policy> {
     let (session, password, accounts) = (&config.session, &config.password, &config.accounts);
-    Policy {
-        sessions: SessionLimits {
-            idle_timeout: session.idle_timeout,
-            absolute_timeout: session.absolute_timeout,
-            last_seen_step: session.last_seen_step,
+    Ok(Policy {
+        sessions: session_times(session)?,
+        session_cap: (session.max_per_user > 0)
+            .then_some((session.max_per_user, cap_policy(session.max_policy))),
+        signals: SignalPolicy {
+            device: reaction(session.on_device_change),
+            device_threshold: session.device_threshold,
+            network: reaction(session.on_network_change),
+            country: reaction(session.on_country_change),
+            travel: reaction(session.on_impossible_travel),
         },
         refresh_grace: session.refresh_grace,
         password: PasswordRules { min_chars: password.min_length },
@@ -227,5 +305,34 @@ fn policy(config: &Config) -> Policy {
         registration_open: accounts.registration == Registration::Open,
         demo_accounts: accounts.demo_mode,
         test_account: accounts.test_user,
+    })
+}
+
+fn session_times(session: &phoenix_config::Session) -> anyhow::Result<SessionTimes> {
+    let default = SessionLimits {
+        idle_timeout: session.idle_timeout,
+        absolute_timeout: session.absolute_timeout,
+        last_seen_step: session.last_seen_step,
+    };
+    let of_role = |times: &RoleTimeouts| {
+        let role = Role::parse(&times.role).context("PHOENIX_ROLE_TIMEOUTS names a role that cannot be")?;
+        Ok((role, SessionLimits { idle_timeout: times.idle, absolute_timeout: times.absolute, ..default }))
+    };
+    let roles = session.role_timeouts.iter().map(of_role).collect::<anyhow::Result<_>>()?;
+    Ok(SessionTimes { default, roles })
+}
+
+const fn reaction(configured: phoenix_config::Reaction) -> Reaction {
+    match configured {
+        phoenix_config::Reaction::Observe => Reaction::Observe,
+        phoenix_config::Reaction::Reauthenticate => Reaction::Reauthenticate,
+        phoenix_config::Reaction::Revoke => Reaction::Revoke,
+    }
+}
+
+const fn cap_policy(configured: SessionCapPolicy) -> CapPolicy {
+    match configured {
+        SessionCapPolicy::EvictOldest => CapPolicy::EvictOldest,
+        SessionCapPolicy::Refuse => CapPolicy::Refuse,
     }
 }

@@ -6,15 +6,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use phoenix_auth::ports::Clock;
 use phoenix_http::{
-    DatabaseReport, Introspection, NotReady, RedisReport, StatementReport, StatusReport, SystemStatus,
-    TierReport,
+    DatabaseReport, Introspection, LagReport, NotReady, ProviderReport, PushReport, RedisReport,
+    RevocationReport, StatementReport, StatusReport, SystemStatus, TierReport,
 };
+use phoenix_identity::KeySetStats;
 use phoenix_store::StatementStats;
+use phoenix_store::bus::Bus;
 use phoenix_store::redis::RedisSessions;
 use phoenix_store::tiers::TieredSessions;
 
 use crate::VERSION;
 use crate::database::Database;
+use crate::providers::Providers;
 use crate::status_word::StatusWord;
 
 /// What there is to look at.
@@ -24,6 +27,8 @@ pub(crate) struct Inspector {
     pub(crate) database: Database,
     pub(crate) tiers: TieredSessions,
     pub(crate) redis: Option<Arc<RedisSessions>>,
+    pub(crate) bus: Option<Bus>,
+    pub(crate) providers: Option<Arc<Providers>>,
 }
 
 #[async_trait]
@@ -49,6 +54,8 @@ impl Introspection for Inspector {
             version: VERSION,
             uptime_seconds: self.clock.mono().as_secs(),
             tiers: self.tier_report(),
+            revocation: self.revocation_report(),
+            providers: self.provider_reports(),
             database,
             pool: self.database.pool(),
             redis,
@@ -101,8 +108,41 @@ impl Inspector {
             negative_entries: stats.negatives,
             activity_waiting: stats.activity_waiting,
             activity_dropped: stats.activity_dropped,
-            lease_remaining_ms: u64::try_from(stats.lease_remaining.as_millis()).unwrap_or(u64::MAX),
+            l1_lifetime_seconds: stats.l1_lifetime.as_secs_f64(),
+            pooled_tokens: stats.pooled_tokens,
         }
+    }
+
+    fn revocation_report(&self) -> RevocationReport {
+        let stats = self.tiers.stats();
+        let bus = self.bus.as_ref().map(Bus::stats);
+        RevocationReport {
+            bound_seconds: stats.revocation_bound.as_secs_f64(),
+            lease_remaining_seconds: stats.lease_remaining.as_secs_f64(),
+            served_in_grace: stats.served_in_grace,
+            apply_lag: LagReport {
+                count: stats.apply_lag.count,
+                total_seconds: stats.apply_lag.total.as_secs_f64(),
+                p50_seconds: stats.apply_lag.p50.as_secs_f64(),
+                p99_seconds: stats.apply_lag.p99.as_secs_f64(),
+                longest_seconds: stats.apply_lag.longest.as_secs_f64(),
+            },
+            push: bus.map(|bus| PushReport {
+                connected: bus.connected,
+                sent: bus.sent,
+                not_sent: bus.not_sent,
+                received: bus.received,
+                refused: bus.refused,
+                leases_through_others: bus.leases_through_others,
+                reads_for_others: bus.reads_for_others,
+            }),
+        }
+    }
+
+    fn provider_reports(&self) -> Vec<ProviderReport> {
+        let Some(providers) = &self.providers else { return Vec::new() };
+        let stats = providers.identity.stats(self.clock.mono());
+        stats.iter().map(provider).collect()
     }
 }
 
@@ -114,6 +154,17 @@ fn statement(stats: &StatementStats) -> StatementReport {
         errors: stats.errors,
         mean_ms: millis(mean),
         longest_ms: millis(stats.longest),
+    }
+}
+
+fn provider(stats: &KeySetStats) -> ProviderReport {
+    ProviderReport {
+        issuer: stats.provider.to_string(),
+        keys: stats.keys,
+        age_seconds: stats.age.map(|age| age.as_secs_f64()),
+        fetches: stats.fetches,
+        failures: stats.failures,
+        unknown_keys: stats.unknown_keys,
     }
 }
 

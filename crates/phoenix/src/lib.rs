@@ -9,11 +9,15 @@ pub mod cli;
 pub mod clock;
 mod database;
 pub mod entropy;
+mod events;
+pub mod geoip;
 mod introspect;
+mod lease;
 pub mod lifecycle;
 pub mod listener;
 mod logging;
 mod passwords;
+mod providers;
 mod serve;
 mod status_word;
 

@@ -39,8 +39,7 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
     };
     let administrator = first_accounts(&app, config).await?;
     announce(address, config, administrator.as_ref())?;
-    serve(socket, &app, config, &mut signals).await;
-    Ok(())
+    serve(socket, &app, config, &mut signals).await
 }
 
 async fn start(config: &Config) -> anyhow::Result<App> {
@@ -77,7 +76,7 @@ fn announce(
         None => text += &format!("  database     embedded, in {}\n", config.data.dir.display()),
     }
     if config.stack.is_some() {
-        text += "  Stack Auth   is configured, but this version does not accept its tokens yet\n";
+        text += "  Stack Auth   tokens of the configured project are accepted\n";
     }
     if let Some(FirstAdministrator { email, generated_password }) = administrator {
         text += "\n  The database was empty. An administrator was made:\n";
@@ -101,8 +100,8 @@ fn announce(
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
-async fn serve(socket: TcpListener, app: &App, config: &Config, signals: &mut Signals) {
-    let stack = app.stack(config);
+async fn serve(socket: TcpListener, app: &App, config: &Config, signals: &mut Signals) -> anyhow::Result<()> {
+    let stack = app.stack(config)?;
     let limits = ConnectionLimits::of(config);
     let accepting = listener::serve(socket, stack, limits, app.clock(), app.lifecycle.clone());
     app.lifecycle.spawn("accept loop", accepting);
@@ -121,6 +120,7 @@ async fn serve(socket: TcpListener, app: &App, config: &Config, signals: &mut Si
         () = app.stop(STOP_LIMIT) => tracing::info!("stopped"),
         () = signals.next() => tracing::warn!("another signal: ending at once"),
     }
+    Ok(())
 }
 
 /// `SIGINT` and `SIGTERM`.

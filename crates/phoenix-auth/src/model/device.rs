@@ -31,11 +31,21 @@ impl UserAgent {
     }
 }
 
-/// Order matters: Edge, Opera and Samsung name Chrome too, and Chrome names Safari.
-const BROWSERS: [(&str, &str); 10] = [
+/// Marks of browsers in a `User-Agent`, and the name of the family.
+///
+/// Order matters: a page shown inside an app, Edge, Opera and Samsung name Chrome too, and Chrome names Safari.
+const BROWSERS: [(&str, &str); 18] = [
+    ("; wv)", "Android WebView"),
+    ("HeadlessChrome/", "Headless Chrome"),
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
+    ("OPT/", "Opera"),
     ("SamsungBrowser", "Samsung Internet"),
+    ("Vivaldi/", "Vivaldi"),
+    ("YaBrowser/", "Yandex Browser"),
+    ("DuckDuckGo/", "DuckDuckGo"),
+    ("Ddg/", "DuckDuckGo"),
+    ("GSA/", "Google app"),
     ("Firefox/", "Firefox"),
     ("FxiOS/", "Firefox"),
     ("CriOS/", "Chrome"),
@@ -61,24 +71,35 @@ const PLATFORMS: [(&str, &str); 8] = [
 #[must_use]
 pub fn device_label(agent: &UserAgent) -> String {
     let text = agent.as_str();
-    let find = |table: &[(&str, &'static str)]| {
-        table.iter().find(|(mark, _)| text.contains(mark)).map(|(_, name)| *name)
-    };
-    match (find(&BROWSERS), find(&PLATFORMS)) {
+    match (browser_family(text), platform(text)) {
         (Some(browser), Some(platform)) => format!("{browser} on {platform}"),
         (Some(browser), None) => browser.to_owned(),
         (None, Some(platform)) => format!("Unknown on {platform}"),
-        (None, None) => product_name(text),
+        (None, None) => product_name(text).unwrap_or("Unknown device").to_owned(),
     }
 }
 
+/// The family of the browser that sent `agent`, without version.
+pub(super) fn browser_family(agent: &str) -> Option<&'static str> {
+    name_by_mark(&BROWSERS, agent)
+}
+
+/// The platform it runs on, without version: an operating system, or `iPhone` or `iPad`.
+pub(super) fn platform(agent: &str) -> Option<&'static str> {
+    name_by_mark(&PLATFORMS, agent)
+}
+
 /// The product token in front of `/`, if it looks like one: `curl/8.5.0` is `curl`.
-fn product_name(text: &str) -> String {
-    let name = text.split(['/', ' ']).next().unwrap_or("");
+pub(super) fn product_name(agent: &str) -> Option<&str> {
+    let name = agent.split(['/', ' ']).next().unwrap_or("");
     let plain = !name.is_empty()
         && name.len() <= 32
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-    if plain { name.to_owned() } else { "Unknown device".to_owned() }
+    plain.then_some(name)
+}
+
+fn name_by_mark(table: &[(&str, &'static str)], text: &str) -> Option<&'static str> {
+    table.iter().find(|(mark, _)| text.contains(mark)).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -100,6 +121,10 @@ mod tests {
             (
                 "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36",
                 "Chrome on Android",
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 15; Pixel 8; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/142.0.0.0 Mobile Safari/537.36",
+                "Android WebView on Android",
             ),
             ("curl/8.5.0", "curl"),
             ("", "Unknown device"),

@@ -60,6 +60,10 @@ identifier! {
     /// Names a session. Not the token: knowing it grants nothing.
     SessionId
 }
+identifier! {
+    /// Names a security event.
+    EventId
+}
 
 fn uuid_v7(now: Timestamp, entropy: &dyn Entropy) -> Uuid {
     let mut random = [0_u8; 10];

@@ -5,6 +5,8 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::Identity;
+
 type HmacSha256 = Hmac<Sha256>;
 
 /// Keys derived from the instance's secret, one per purpose (HMAC-SHA-256 as the derivation, RFC 2104).
@@ -15,6 +17,8 @@ pub struct KeyRing {
     token_hash: HmacSha256,
     successor: HmacSha256,
     cache_seal: HmacSha256,
+    external_session: HmacSha256,
+    device_feature: HmacSha256,
     fingerprint: [u8; 32],
 }
 
@@ -28,6 +32,8 @@ impl KeyRing {
             token_hash: keyed(&derive(b"phoenix token hash v1")),
             successor: keyed(&derive(b"phoenix token successor v1")),
             cache_seal: keyed(&derive(b"phoenix cache seal v1")),
+            external_session: keyed(&derive(b"phoenix external session v1")),
+            device_feature: keyed(&derive(b"phoenix device feature v1")),
             fingerprint: derive(b"phoenix key fingerprint v1"),
         }
     }
@@ -42,8 +48,23 @@ impl KeyRing {
         mac(&self.token_hash, &[token.as_bytes()])
     }
 
+    /// Of the name of a session at an outside provider, with whose it is. The lengths keep names from running into
+    /// each other.
+    pub(super) fn hash_external_session(&self, identity: &Identity, session: &str) -> [u8; 32] {
+        let names = [identity.issuer(), identity.subject(), session].map(str::as_bytes);
+        let lengths = names.map(|name| name.len().to_be_bytes()).concat();
+        mac(&self.external_session, &[&lengths, names[0], names[1], names[2]])
+    }
+
     pub(super) fn successor_of(&self, token: &str) -> [u8; 32] {
         mac(&self.successor, &[token.as_bytes()])
+    }
+
+    /// What is kept of one feature of a device. The name must not contain a zero byte.
+    pub(super) fn hash_feature(&self, name: &str, value: &str) -> [u8; 4] {
+        let [first, second, third, fourth, ..] =
+            mac(&self.device_feature, &[name.as_bytes(), &[0], value.as_bytes()]);
+        [first, second, third, fourth]
     }
 
     /// Seals a value kept under `key` in a shared cache, so that who can write there cannot forge a session
@@ -102,5 +123,23 @@ mod tests {
         assert_ne!(one.hash_token("t"), one.successor_of("t"));
         assert_ne!(one.hash_token("t"), two.hash_token("t"));
         assert_ne!(one.fingerprint(), two.fingerprint());
+        assert_ne!(one.hash_feature("name", "value"), two.hash_feature("name", "value"));
+        assert_ne!(one.hash_feature("name", "value"), one.hash_feature("other", "value"));
+    }
+
+    #[test]
+    fn sessions_of_two_users_or_two_issuers_never_have_one_name() {
+        let keys = KeyRing::derive(b"one");
+        let name = |issuer, subject, session| {
+            let identity = Identity::new(issuer, subject).expect("an identity");
+            keys.hash_external_session(&identity, session)
+        };
+        assert_eq!(name("i", "ada", "s"), name("i", "ada", "s"));
+        for other in
+            [name("i", "bob", "s"), name("j", "ada", "s"), name("i", "ada", "t"), name("ia", "da", "s")]
+        {
+            assert_ne!(name("i", "ada", "s"), other);
+        }
+        assert_ne!(name("i", "ad", "as"), name("i", "ada", "s"));
     }
 }

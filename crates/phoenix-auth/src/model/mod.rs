@@ -3,10 +3,14 @@
 mod device;
 mod durability;
 mod email;
+mod event;
+mod fingerprint;
 mod id;
+mod identity;
 mod keys;
 mod password;
 mod password_hash;
+mod place;
 mod profile;
 mod role;
 mod session;
@@ -17,13 +21,22 @@ mod user;
 pub use device::{UserAgent, device_label};
 pub use durability::{Durable, Relaxed};
 pub use email::{Email, EmailError, EmailKey};
-pub use id::{Seq, SessionId, UserId};
+pub use event::{EventKind, MAX_EVENT_DETAIL_BYTES, SecurityEvent};
+pub use fingerprint::{DeviceFeatures, Fingerprint, HeaderOrderClass};
+pub use id::{EventId, Seq, SessionId, UserId};
+pub use identity::Identity;
 pub use keys::KeyRing;
 pub use password::{MAX_PASSWORD_BYTES, MAX_PASSWORD_CHARS, Password, PasswordError, PasswordRules};
 pub use password_hash::{HashParams, PasswordHash, PasswordHashError};
+pub use place::{
+    Coordinates, Country, CountryError, FASTEST_TRAVEL_KM_H, Network, Place, SHORTEST_TRAVEL_KM,
+    is_impossible_travel, same_network,
+};
 pub use profile::{Profile, ProfileError};
 pub use role::{Role, RoleError};
-pub use session::{ActiveSession, Liveness, Provider, Session, SessionLimits, SessionSummary};
+pub use session::{
+    ActiveSession, Liveness, Provider, SeenEnvironments, Session, SessionLimits, SessionSummary, SessionTimes,
+};
 pub use time::{Moment, Timestamp};
 pub use token::{SessionToken, TokenHash};
 pub use user::User;

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{SessionId, Timestamp, User, UserId};
+use super::{Fingerprint, Role, SessionId, Timestamp, User, UserId};
 
 /// Who vouched for the user when the session was opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -15,6 +16,10 @@ use super::{SessionId, Timestamp, User, UserId};
 pub enum Provider {
     /// A password checked by Phoenix.
     Password,
+    /// Stack Auth (Hexclave).
+    Stack,
+    /// Another `OpenID` Connect issuer.
+    Oidc,
 }
 
 impl Provider {
@@ -23,13 +28,24 @@ impl Provider {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
+            Self::Stack => "stack",
+            Self::Oidc => "oidc",
+        }
+    }
+
+    /// Whether the token of the session is somebody else's, so that it cannot be replaced here.
+    #[must_use]
+    pub const fn is_external(self) -> bool {
+        match self {
+            Self::Password => false,
+            Self::Stack | Self::Oidc => true,
         }
     }
 
     /// From the name in a store.
     #[must_use]
     pub fn from_stored(text: &str) -> Option<Self> {
-        (text == "password").then_some(Self::Password)
+        [Self::Password, Self::Stack, Self::Oidc].into_iter().find(|provider| provider.as_str() == text)
     }
 }
 
@@ -52,6 +68,10 @@ pub struct Session {
     pub device: String,
     /// Address it was opened from.
     pub ip_address: Option<IpAddr>,
+    /// Address it was last used from, to within the coalescing step.
+    pub last_ip: Option<IpAddr>,
+    /// The device it was opened on, as far as it was recognised.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// How long sessions live.
@@ -63,6 +83,23 @@ pub struct SessionLimits {
     pub absolute_timeout: Duration,
     /// `last_seen_at` is written at most this often; an idle time-out is exact to within it.
     pub last_seen_step: Duration,
+}
+
+/// How long sessions live, by the role of their user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionTimes {
+    /// Of every role that is not named.
+    pub default: SessionLimits,
+    /// Shorter ones, each for a role.
+    pub roles: Vec<(Role, SessionLimits)>,
+}
+
+impl SessionTimes {
+    /// The limits for users of this role.
+    #[must_use]
+    pub fn of(&self, role: &Role) -> &SessionLimits {
+        self.roles.iter().find(|(named, _)| named == role).map_or(&self.default, |(_, limits)| limits)
+    }
 }
 
 /// What time has done to a session.
@@ -101,6 +138,53 @@ impl Session {
     }
 }
 
+/// The environments in which a session was last used and found in order: a few, so that two devices or an
+/// application's own server that take turns do not push each other out. Zero is none.
+#[derive(Debug, Default)]
+pub struct SeenEnvironments {
+    in_order: [AtomicU64; 2],
+    /// What was noticed and recorded last.
+    told: [AtomicU64; 2],
+}
+
+impl SeenEnvironments {
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn contains(&self, environment: u64) -> bool {
+        self.in_order.iter().any(|seen| seen.load(Ordering::Relaxed) == environment)
+    }
+
+    /// Remembers it in place of the one remembered longest.
+    pub fn remember(&self, environment: u64) {
+        push(&self.in_order, environment);
+    }
+
+    /// Notes that what was noticed in an environment is being recorded, by a hash of both. False when it was before: a
+    /// device that is refused asks again and again.
+    #[must_use]
+    pub fn tell(&self, noticed: u64) -> bool {
+        let is_news = self.told.iter().all(|told| told.load(Ordering::Relaxed) != noticed);
+        if is_news {
+            push(&self.told, noticed);
+        }
+        is_news
+    }
+}
+
+impl Clone for SeenEnvironments {
+    fn clone(&self) -> Self {
+        let copy = |slots: &[AtomicU64; 2]| {
+            slots.each_ref().map(|slot| AtomicU64::new(slot.load(Ordering::Relaxed)))
+        };
+        Self { in_order: copy(&self.in_order), told: copy(&self.told) }
+    }
+}
+
+/// Puts it first, in place of the one that was put there longest ago.
+fn push([first, second]: &[AtomicU64; 2], value: u64) {
+    second.store(first.swap(value, Ordering::Relaxed), Ordering::Relaxed);
+}
+
 /// A session together with its user: what every tier holds and every request is answered from.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ActiveSession {
@@ -111,23 +195,27 @@ pub struct ActiveSession {
     /// Where the presentation layer keeps its rendered form of this value. Empty in every other tier.
     #[serde(skip)]
     pub rendered: OnceLock<Bytes>,
+    /// Environments that need no second look. Known in this process only.
+    #[serde(skip)]
+    pub environments: SeenEnvironments,
 }
 
 impl ActiveSession {
     /// Pairs a session with its user.
     #[must_use]
     pub fn new(session: Session, user: User) -> Self {
-        Self { session, user, rendered: OnceLock::new() }
+        Self { session, user, rendered: OnceLock::new(), environments: SeenEnvironments::default() }
     }
 
-    /// The same session, used at `now`.
+    /// The same session, used at `now` from `ip`.
     #[must_use]
-    pub fn seen_at(&self, now: Timestamp) -> Self {
+    pub fn seen_at(&self, now: Timestamp, ip: Option<IpAddr>) -> Self {
         let mut session = self.session.clone();
         let mut user = self.user.clone();
         session.last_seen_at = session.last_seen_at.max(now);
+        session.last_ip = ip.or(session.last_ip);
         user.last_active_at = user.last_active_at.max(Some(now));
-        Self::new(session, user)
+        Self { environments: self.environments.clone(), ..Self::new(session, user) }
     }
 
     /// Upper estimate of the memory this value holds, in bytes, with its rendered form.
@@ -169,6 +257,8 @@ mod tests {
             provider: Provider::Password,
             device: "curl".into(),
             ip_address: None,
+            last_ip: None,
+            fingerprint: None,
         }
     }
 
@@ -181,6 +271,25 @@ mod tests {
         assert_eq!(at(600_000), Liveness::LiveUnrecorded);
         assert_eq!(at(659_999), Liveness::LiveUnrecorded);
         assert_eq!(at(660_000), Liveness::Idle);
+    }
+
+    // spec: A6
+    #[test]
+    fn a_role_may_have_shorter_times() {
+        let short = SessionLimits { idle_timeout: Duration::from_secs(5), ..LIMITS };
+        let times = SessionTimes { default: LIMITS, roles: vec![(Role::admin(), short)] };
+        assert_eq!(times.of(&Role::admin()), &short);
+        assert_eq!(times.of(&Role::user()), &LIMITS);
+    }
+
+    #[test]
+    fn two_environments_that_take_turns_are_both_remembered() {
+        let seen = SeenEnvironments::default();
+        seen.remember(1);
+        seen.remember(2);
+        assert!(seen.contains(1) && seen.contains(2));
+        seen.remember(3);
+        assert!(!seen.contains(1) && seen.contains(2) && seen.contains(3));
     }
 
     // spec: A6

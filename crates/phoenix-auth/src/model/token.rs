@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::KeyRing;
+use super::{Identity, KeyRing};
 use crate::ports::Entropy;
 
 const PREFIX: &str = "phx_s_";
@@ -93,6 +93,19 @@ impl TokenHash {
     #[must_use]
     pub fn of_presented(text: &str, keys: &KeyRing) -> Option<Self> {
         is_well_formed(text).then(|| Self(keys.hash_token(text)))
+    }
+
+    /// Of an outside provider's token, whatever it is: its name in the pool of verified tokens.
+    #[must_use]
+    pub fn of_external_token(text: &str, keys: &KeyRing) -> Self {
+        Self(keys.hash_token(text))
+    }
+
+    /// Of a session that an outside provider opened: its name in every tier, as the hash of a token is for ours. Of
+    /// each user another one: some providers keep the name of a session when another user signs in in a browser.
+    #[must_use]
+    pub fn of_external_session(identity: &Identity, session: &str, keys: &KeyRing) -> Self {
+        Self(keys.hash_external_session(identity, session))
     }
 
     /// From a hash read back from a store.

@@ -9,8 +9,8 @@ use super::{Email, Profile, Role, Timestamp, UserId};
 pub struct User {
     /// Its name.
     pub id: UserId,
-    /// Address as its owner wrote it.
-    pub email: Email,
+    /// Address as its owner wrote it. A user of an outside provider may have none.
+    pub email: Option<Email>,
     /// Whether somebody proved to own the address.
     pub email_verified: bool,
     /// What it may do.
@@ -32,7 +32,7 @@ impl User {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let Profile { username, first_name, last_name, image_url, timezone, locale } = &self.profile;
-        self.email.as_str().len()
+        self.email.as_ref().map_or(0, |email| email.as_str().len())
             + self.role.as_str().len()
             + self.settings.len()
             + [username, first_name, last_name, image_url, timezone, locale]

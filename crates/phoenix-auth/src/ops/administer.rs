@@ -33,7 +33,8 @@ impl Auth {
         known.map(|credentials| credentials.user).ok_or(AuthError::NotFound)
     }
 
-    /// Changes role or access; every session of the user ends if anything changed.
+    /// Changes role or access. Sessions end if anything changed: all of the user's when the account is disabled, those
+    /// with a token of ours when the role changes.
     ///
     /// # Errors
     /// `NotFound`, `LastAdministrator`, `Store`.
@@ -45,8 +46,8 @@ impl Auth {
     ) -> Result<User, AuthError> {
         let change = AccessChange { user_id, role, disabled, at: self.now() };
         match self.parts.store.change_access(&change).await?.acknowledge() {
-            AccessChanged::Changed { user, invalidation } => {
-                self.parts.cache.invalidate(invalidation.as_slice()).await;
+            AccessChanged::Changed { user, ended } => {
+                self.announce(&ended).await;
                 Ok(*user)
             }
             AccessChanged::NotFound => Err(AuthError::NotFound),

@@ -2,8 +2,10 @@
 
 use super::{Auth, ClientInfo, PasswordJob, PasswordOutcome, SignedIn};
 use crate::error::AuthError;
-use crate::model::{Durable, Email, Password, PasswordHash, Role, SessionId, User};
-use crate::ports::{Credentials, SessionOpened};
+use crate::model::{
+    ActiveSession, Durable, Email, EventKind, Password, PasswordHash, Role, Seq, SessionId, User,
+};
+use crate::ports::{Credentials, SessionOpened, SessionsEnded, Stale};
 
 /// What a user sends.
 #[derive(Debug)]
@@ -24,11 +26,14 @@ impl Auth {
     /// An unknown address and a wrong password take the same path, the same time, and give the same answer.
     ///
     /// # Errors
-    /// `InvalidCredentials`, `AccountDisabled` (only with the right password), `Invalid`, `Busy`, `Store`.
+    /// `InvalidCredentials`, `AccountDisabled` (only with the right password), `SessionCapReached`, `Invalid`, `Busy`,
+    /// `Store`.
     pub async fn login(&self, request: LoginRequest) -> Result<SignedIn, AuthError> {
         let email = Email::parse(&request.email).map_err(|e| AuthError::field("email", e.to_string()))?;
         let password =
             Password::new(request.password).map_err(|e| AuthError::field("password", e.to_string()))?;
+        // Before anything is read that the caches will be filled with.
+        let stamp = self.parts.cache.stamp();
         let known = self.parts.store.credentials(&email.key()).await?;
         let Some(credentials) = self.verify(known, password).await? else {
             return Err(AuthError::InvalidCredentials);
@@ -38,21 +43,48 @@ impl Auth {
         }
         let now = self.now();
         let (token, session) = self.prepare_session(&credentials.user, &request.client, now);
-        let opened = self
-            .parts
-            .store
-            .open_session(&session, credentials.auth_epoch, request.replaces)
-            .await?
-            .acknowledge();
-        match opened {
-            SessionOpened::Opened(replaced) => {
-                self.parts.cache.invalidate(replaced.as_slice()).await;
-                let mut user = credentials.user;
-                user.last_active_at = Some(now);
-                Ok(SignedIn::new(token, session.session, user))
+        let cap = self.session_cap(self.parts.policy.sessions.of(&credentials.user.role), now);
+        let store = &self.parts.store;
+        let opened = store.open_session(&session, credentials.auth_epoch, request.replaces, cap).await?;
+        match opened.acknowledge() {
+            SessionOpened::Opened(ended) => {
+                self.announce(&ended).await;
+                let user = User { last_active_at: Some(now), ..credentials.user };
+                let signed = SignedIn::new(token, session.session, user);
+                self.note_evictions(&ended, request.replaces, &signed.active, &request.client);
+                Ok(self.keep(signed, stamp))
             }
             // The password was changed or the account disabled between our check and now.
             SessionOpened::Refused => Err(AuthError::InvalidCredentials),
+            SessionOpened::CapReached => {
+                let refused = ActiveSession::new(session.session, credentials.user);
+                self.note_event(EventKind::SessionRefused, &refused, &request.client, String::new());
+                Err(AuthError::SessionCapReached)
+            }
+        }
+    }
+
+    /// Fills the caches with what was just opened, so that its first use finds it.
+    pub(super) fn keep(&self, signed: SignedIn, stamp: Seq) -> SignedIn {
+        let SignedIn { token, active } = &signed;
+        let copy = ActiveSession::new(active.session.clone(), active.user.clone());
+        self.parts.cache.opened(&token.hash(&self.parts.keys), copy, stamp);
+        signed
+    }
+
+    fn note_evictions(
+        &self,
+        ended: &SessionsEnded,
+        replaced: Option<SessionId>,
+        active: &ActiveSession,
+        client: &ClientInfo,
+    ) {
+        for entry in &ended.invalidations {
+            if let Stale::Session(id) = entry.stale
+                && Some(id) != replaced
+            {
+                self.note_event(EventKind::SessionEvicted, active, client, format!("session {id}"));
+            }
         }
     }
 
@@ -62,7 +94,10 @@ impl Auth {
         known: Option<Credentials>,
         password: Password,
     ) -> Result<Option<Credentials>, AuthError> {
-        let hash = known.as_ref().map_or_else(|| self.decoy.clone(), |c| c.password_hash.clone());
+        // An account without a password is as if there were none.
+        let known = known.filter(|known| known.password_hash.is_some());
+        let hash = known.as_ref().and_then(|known| known.password_hash.clone());
+        let hash = hash.unwrap_or_else(|| self.decoy.clone());
         match self.parts.passwords.run(PasswordJob::Verify { password, hash }).await? {
             PasswordOutcome::Right(stronger) => {
                 if let (Some(known), Some(stronger)) = (&known, &stronger) {
@@ -80,8 +115,8 @@ impl Auth {
 
     /// Stores a stronger hash. Signing in does not depend on it; the next login tries again.
     async fn upgrade(&self, known: &Credentials, stronger: &PasswordHash) {
-        let outcome =
-            self.parts.store.upgrade_password_hash(known.user.id, &known.password_hash, stronger).await;
+        let Some(present) = &known.password_hash else { return };
+        let outcome = self.parts.store.upgrade_password_hash(known.user.id, present, stronger).await;
         match outcome.map(Durable::acknowledge) {
             Ok(upgraded) => tracing::info!(user_id = %known.user.id, upgraded, "password hash upgraded"),
             Err(error) => tracing::warn!(user_id = %known.user.id, ?error, "password hash not upgraded"),

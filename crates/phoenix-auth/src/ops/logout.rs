@@ -2,7 +2,7 @@
 
 use super::{Auth, Authenticated};
 use crate::error::AuthError;
-use crate::ports::EndScope;
+use crate::ports::{EndScope, StoreError};
 
 impl Auth {
     /// Ends the caller's own session. Ending one that has just ended elsewhere is a success too.
@@ -15,8 +15,12 @@ impl Auth {
     }
 
     pub(super) async fn end(&self, scope: EndScope) -> Result<u64, AuthError> {
+        Ok(self.end_in_store(scope).await?)
+    }
+
+    pub(super) async fn end_in_store(&self, scope: EndScope) -> Result<u64, StoreError> {
         let ended = self.parts.store.end_sessions(scope, self.now()).await?.acknowledge();
-        self.parts.cache.invalidate(&ended.invalidations).await;
+        self.announce(&ended).await;
         Ok(ended.count)
     }
 }

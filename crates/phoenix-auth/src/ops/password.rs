@@ -2,7 +2,7 @@
 
 use super::{Auth, Authenticated, ClientInfo, SignedIn};
 use crate::error::AuthError;
-use crate::model::{Password, UserId};
+use crate::model::{Password, User, UserId};
 use crate::ports::{Credentials, PasswordChange, SessionOpened};
 
 /// What a signed-in user sends.
@@ -37,8 +37,7 @@ impl Auth {
         let Some(Credentials { user, auth_epoch, .. }) = self.verify(known, current).await? else {
             return Err(AuthError::InvalidCredentials);
         };
-        let password_hash =
-            self.new_password_hash("newPassword", new, vec![user.email.as_str().to_owned()]).await?;
+        let password_hash = self.new_password_hash("newPassword", new, address(&user)).await?;
         let at = self.now();
         let (token, session) = self.prepare_session(&user, &request.client, at);
         let shown = session.session.clone();
@@ -54,13 +53,17 @@ impl Auth {
     /// Sets a password without the current one, and ends all sessions: for administrators at the command line.
     ///
     /// # Errors
-    /// `NotFound`, `Invalid`, `Busy`, `Store`.
+    /// `NotFound`, `ExternalSession` when an outside provider vouches for the user, `Invalid`, `Busy`, `Store`.
     pub async fn reset_password(&self, user_id: UserId, new: String) -> Result<(), AuthError> {
         let new = Password::new(new).map_err(|e| AuthError::field("password", e.to_string()))?;
         let Some(known) = self.parts.store.credentials_by_id(user_id).await? else {
             return Err(AuthError::NotFound);
         };
-        let context = vec![known.user.email.as_str().to_owned()];
+        if known.password_hash.is_none() {
+            // Nobody could sign in with it: an outside identity provider vouches for this user.
+            return Err(AuthError::ExternalSession);
+        }
+        let context = address(&known.user);
         let password_hash = self.new_password_hash("password", new, context).await?;
         let at = self.now();
         let auth_epoch = known.auth_epoch;
@@ -70,10 +73,15 @@ impl Auth {
     async fn apply(&self, change: PasswordChange) -> Result<(), AuthError> {
         match self.parts.store.change_password(&change).await?.acknowledge() {
             SessionOpened::Opened(ended) => {
-                self.parts.cache.invalidate(ended.as_slice()).await;
+                self.announce(&ended).await;
                 Ok(())
             }
-            SessionOpened::Refused => Err(AuthError::NotFound),
+            SessionOpened::Refused | SessionOpened::CapReached => Err(AuthError::NotFound),
         }
     }
+}
+
+/// Words that a password must not be built on.
+fn address(user: &User) -> Vec<String> {
+    user.email.iter().map(|email| email.as_str().to_owned()).collect()
 }

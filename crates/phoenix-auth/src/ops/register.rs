@@ -32,8 +32,9 @@ impl Auth {
             self.check_new_user(request.email, request.password, request.profile, Role::user(), now).await?;
         let user = User { last_active_at: Some(now), ..shown(&new) };
         let (token, session) = self.prepare_session(&user, &request.client, now);
+        let stamp = self.parts.cache.stamp();
         match self.parts.store.create_user(&new, Some(&session)).await.map(Durable::acknowledge)? {
-            UserCreated::Created => Ok(SignedIn::new(token, session.session, user)),
+            UserCreated::Created => Ok(self.keep(SignedIn::new(token, session.session, user), stamp)),
             UserCreated::EmailTaken => Err(AuthError::EmailTaken),
         }
     }
@@ -98,7 +99,7 @@ impl Auth {
 fn shown(new: &NewUser) -> User {
     User {
         id: new.id,
-        email: new.email.clone(),
+        email: Some(new.email.clone()),
         email_verified: false,
         role: new.role,
         disabled: false,

@@ -2,7 +2,7 @@
 
 use super::{Auth, Authenticated};
 use crate::error::AuthError;
-use crate::model::{Liveness, SessionId, SessionSummary, UserId};
+use crate::model::{Country, Liveness, SessionId, SessionSummary, User, UserId};
 use crate::ports::EndScope;
 
 /// Most sessions listed at once; the last used come first.
@@ -15,6 +15,8 @@ pub struct SessionLine {
     pub summary: SessionSummary,
     /// Whether it is the caller's own.
     pub current: bool,
+    /// Country of the address it was last used from, if a file that knows is configured.
+    pub country: Option<Country>,
 }
 
 impl Auth {
@@ -24,11 +26,8 @@ impl Auth {
     /// `Store`.
     pub async fn own_sessions(&self, caller: &Authenticated) -> Result<Vec<SessionLine>, AuthError> {
         let own = caller.active.session.id;
-        let sessions = self.live_sessions(caller.active.user.id).await?;
-        Ok(sessions
-            .into_iter()
-            .map(|summary| SessionLine { current: summary.session.id == own, summary })
-            .collect())
+        let sessions = self.live_sessions(&caller.active.user).await?;
+        Ok(sessions.into_iter().map(|summary| self.line(summary, Some(own))).collect())
     }
 
     /// Ends one of the caller's sessions.
@@ -59,9 +58,11 @@ impl Auth {
     ///
     /// # Errors
     /// `NotFound`, `Store`.
-    pub async fn sessions_of(&self, user_id: UserId) -> Result<Vec<SessionSummary>, AuthError> {
-        self.user(user_id).await?;
-        self.live_sessions(user_id).await
+    pub async fn sessions_of(&self, user_id: UserId) -> Result<(User, Vec<SessionLine>), AuthError> {
+        let user = self.user(user_id).await?;
+        let sessions = self.live_sessions(&user).await?;
+        let lines = sessions.into_iter().map(|summary| self.line(summary, None)).collect();
+        Ok((user, lines))
     }
 
     /// Ends one session of any user, for an administrator.
@@ -72,12 +73,19 @@ impl Auth {
         found(self.end(EndScope::One(user_id, id)).await?)
     }
 
-    async fn live_sessions(&self, user_id: UserId) -> Result<Vec<SessionSummary>, AuthError> {
+    fn line(&self, summary: SessionSummary, own: Option<SessionId>) -> SessionLine {
+        let session = &summary.session;
+        let place = session.last_ip.or(session.ip_address).zip(self.parts.geo.as_ref());
+        let country = place.and_then(|(ip, geo)| geo.locate(ip)).and_then(|place| place.country);
+        SessionLine { current: Some(session.id) == own, country, summary }
+    }
+
+    async fn live_sessions(&self, user: &User) -> Result<Vec<SessionSummary>, AuthError> {
         let now = self.now();
-        let limits = self.parts.policy.sessions;
-        let mut sessions = self.parts.store.sessions_of(user_id, MAX_LISTED).await?;
+        let limits = self.parts.policy.sessions.of(&user.role);
+        let mut sessions = self.parts.store.sessions_of(user.id, MAX_LISTED).await?;
         sessions.retain(|summary| {
-            matches!(summary.session.liveness(now, &limits), Liveness::Live | Liveness::LiveUnrecorded)
+            matches!(summary.session.liveness(now, limits), Liveness::Live | Liveness::LiveUnrecorded)
         });
         Ok(sessions)
     }

@@ -1,7 +1,8 @@
 //! JSON shapes that several routes share. Names are camelCase, times RFC 3339 in UTC, ids UUIDv7.
 
 use bytes::Bytes;
-use phoenix_auth::model::{ActiveSession, Session, SessionLimits, SessionSummary, User};
+use phoenix_auth::model::{ActiveSession, SecurityEvent, Session, SessionLimits, User};
+use phoenix_auth::ops::SessionLine;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -13,8 +14,8 @@ use uuid::Uuid;
 pub(crate) struct UserView<'a> {
     /// UUIDv7.
     id: Uuid,
-    /// Address as its owner wrote it.
-    email: &'a str,
+    /// Address as its owner wrote it. A user of an outside identity provider may have none.
+    email: Option<&'a str>,
     /// Whether somebody proved to own the address.
     email_verified: bool,
     /// Name to show.
@@ -47,7 +48,7 @@ impl<'a> UserView<'a> {
         let profile = &user.profile;
         Self {
             id: user.id.as_uuid(),
-            email: user.email.as_str(),
+            email: user.email.as_ref().map(phoenix_auth::model::Email::as_str),
             email_verified: user.email_verified,
             username: profile.username.as_deref(),
             first_name: profile.first_name.as_deref(),
@@ -102,7 +103,7 @@ pub(crate) struct SessionView<'a> {
     device: &'a str,
     /// Address it was opened from.
     ip_address: Option<String>,
-    /// Who vouched for the user: `password`.
+    /// Who vouched for the user: `password`, `stack` or `oidc`.
     provider: &'static str,
 }
 
@@ -129,6 +130,10 @@ pub(crate) struct SessionLineView<'a> {
     /// Last use, RFC 3339, to within the last-seen step.
     #[schema(format = DateTime)]
     last_seen_at: String,
+    /// Address it was last used from.
+    last_ip_address: Option<String>,
+    /// Country of that address, ISO 3166-1 alpha-2, where a `GeoIP` file is configured.
+    country: Option<String>,
     /// `User-Agent` it was opened with.
     user_agent: &'a str,
     /// Whether it is the one this request came with.
@@ -136,12 +141,50 @@ pub(crate) struct SessionLineView<'a> {
 }
 
 impl<'a> SessionLineView<'a> {
-    pub(crate) fn of(summary: &'a SessionSummary, current: bool, limits: &SessionLimits) -> Self {
+    pub(crate) fn of(line: &'a SessionLine, limits: &SessionLimits) -> Self {
+        let session = &line.summary.session;
         Self {
-            session: SessionView::of(&summary.session, limits),
-            last_seen_at: summary.session.last_seen_at.to_string(),
-            user_agent: &summary.user_agent,
-            current,
+            session: SessionView::of(session, limits),
+            last_seen_at: session.last_seen_at.to_string(),
+            last_ip_address: session.last_ip.map(|address| address.to_string()),
+            country: line.country.map(|country| country.as_str().to_owned()),
+            user_agent: &line.summary.user_agent,
+            current: line.current,
+        }
+    }
+}
+
+/// A security event.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EventView<'a> {
+    /// UUIDv7.
+    id: Uuid,
+    /// When, RFC 3339.
+    #[schema(format = DateTime)]
+    at: String,
+    /// What, such as `device-changed`.
+    kind: &'static str,
+    /// Whose account.
+    user_id: Uuid,
+    /// Which session.
+    session_id: Option<Uuid>,
+    /// From where.
+    ip_address: Option<String>,
+    /// More about it, for people.
+    detail: &'a str,
+}
+
+impl<'a> EventView<'a> {
+    pub(crate) fn of(event: &'a SecurityEvent) -> Self {
+        Self {
+            id: event.id.as_uuid(),
+            at: event.at.to_string(),
+            kind: event.kind.as_str(),
+            user_id: event.user_id.as_uuid(),
+            session_id: event.session_id.map(phoenix_auth::model::SessionId::as_uuid),
+            ip_address: event.ip.map(|address| address.to_string()),
+            detail: &event.detail,
         }
     }
 }

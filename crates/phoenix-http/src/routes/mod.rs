@@ -2,6 +2,7 @@
 
 mod admin;
 mod auth;
+mod events;
 mod phoenix;
 
 use axum::Router;
@@ -15,12 +16,13 @@ use crate::problem::{Kind, Problem};
 use crate::settings::HttpParts;
 
 pub(crate) use self::admin::{
-    sessions_end, sessions_list, user_get, user_patch, user_session_end, users_list,
+    events_list, sessions_end, sessions_list, user_events, user_get, user_patch, user_session_end, users_list,
 };
 pub(crate) use self::auth::{
-    login, logout, me, own_session_end, own_sessions_end, own_sessions_list, password, refresh, register,
+    login, logout, me, own_events, own_session_end, own_sessions_end, own_sessions_list, password, refresh,
+    register,
 };
-pub(crate) use self::phoenix::{healthz, openapi, readyz, status};
+pub(crate) use self::phoenix::{healthz, openapi, readyz, stack_webhook, status};
 
 /// Path of the hot route.
 pub(crate) const ME: &str = "/api/auth/me";
@@ -36,7 +38,7 @@ impl Template {
 
     /// Whether a session means anything to the route.
     pub(crate) fn uses_sessions(self) -> bool {
-        self.0.starts_with("/api/")
+        self.0.starts_with("/api/") && self.0 != "/api/phoenix/webhooks/stack"
     }
 
     /// Whether the route opens a session for a caller who may have none.
@@ -47,7 +49,7 @@ impl Template {
 
 /// The template of a path.
 pub(crate) fn template(path: &str) -> Template {
-    const FIXED: [&str; 15] = [
+    const FIXED: [&str; 18] = [
         "/api/auth/register",
         "/api/auth/login",
         "/api/auth/logout",
@@ -56,7 +58,10 @@ pub(crate) fn template(path: &str) -> Template {
         "/api/auth/refresh",
         "/api/auth/me",
         "/api/auth/sessions",
+        "/api/auth/security-events",
         "/api/admin/users",
+        "/api/admin/security-events",
+        "/api/phoenix/webhooks/stack",
         "/api/phoenix/status",
         "/api/phoenix/openapi.json",
         "/healthz",
@@ -74,6 +79,9 @@ pub(crate) fn template(path: &str) -> Template {
         [Some("admin"), Some("users"), Some(_), None, ..] => "/api/admin/users/{id}",
         [Some("admin"), Some("users"), Some(_), Some("sessions"), None, _] => {
             "/api/admin/users/{id}/sessions"
+        }
+        [Some("admin"), Some("users"), Some(_), Some("security-events"), None, _] => {
+            "/api/admin/users/{id}/security-events"
         }
         [Some("admin"), Some("users"), Some(_), Some("sessions"), Some(_), None] => {
             "/api/admin/users/{id}/sessions/{sessionId}"
@@ -94,6 +102,10 @@ pub(crate) fn router(parts: HttpParts) -> Router {
         .route(ME, get(me::handle))
         .route("/api/auth/sessions", get(own_sessions_list::handle).delete(own_sessions_end::handle))
         .route("/api/auth/sessions/{id}", delete(own_session_end::handle))
+        .route("/api/auth/security-events", get(own_events::handle))
+        .route("/api/admin/security-events", get(events_list::handle))
+        .route("/api/admin/users/{id}/security-events", get(user_events::handle))
+        .route("/api/phoenix/webhooks/stack", post(stack_webhook::handle))
         .route("/api/admin/users", get(users_list::handle))
         .route("/api/admin/users/{id}", get(user_get::handle).patch(user_patch::handle))
         .route("/api/admin/users/{id}/sessions", get(sessions_list::handle).delete(sessions_end::handle))

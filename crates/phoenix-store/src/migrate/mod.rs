@@ -16,18 +16,32 @@ pub struct Migration {
 }
 
 /// Steps for PostgreSQL.
-pub const POSTGRES: &[Migration] = &[Migration {
-    version: 1,
-    name: "accounts_and_sessions",
-    sql: include_str!("../../../../sql/migrations/postgres/0001_accounts_and_sessions.sql"),
-}];
+pub const POSTGRES: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "accounts_and_sessions",
+        sql: include_str!("../../../../sql/migrations/postgres/0001_accounts_and_sessions.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "outside_identities",
+        sql: include_str!("../../../../sql/migrations/postgres/0002_outside_identities.sql"),
+    },
+];
 
 /// Steps for SQLite.
-pub const SQLITE: &[Migration] = &[Migration {
-    version: 1,
-    name: "accounts_and_sessions",
-    sql: include_str!("../../../../sql/migrations/sqlite/0001_accounts_and_sessions.sql"),
-}];
+pub const SQLITE: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "accounts_and_sessions",
+        sql: include_str!("../../../../sql/migrations/sqlite/0001_accounts_and_sessions.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "outside_identities",
+        sql: include_str!("../../../../sql/migrations/sqlite/0002_outside_identities.sql"),
+    },
+];
 
 /// A step that a database has taken.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,15 +6,16 @@ use async_trait::async_trait;
 use phoenix_auth::model::{Durable, EmailKey, PasswordHash, Role, User, UserId};
 use phoenix_auth::ports::{
     AccessChange, AccessChanged, AccountStore, Credentials, NewSession, NewUser, PasswordChange,
-    SessionOpened, Stale, StoreError, UserCreated,
+    SessionOpened, SessionsEnded, Stale, StoreError, UserCreated,
 };
 
 use super::db::Db;
 use super::failure::Failure;
 use super::invalidations::append;
-use super::sessions::{end_all, insert};
+use super::sessions::{Insert, insert};
 use super::sql::Sql;
-use super::{PgStore, rows};
+use super::{PgStore, ending, rows};
+use crate::decode;
 
 async fn create(db: &Db, user: &NewUser, session: Option<&NewSession>) -> Result<UserCreated, Failure> {
     let NewUser { id, email, password_hash, role, profile, created_at } = user;
@@ -43,7 +44,7 @@ async fn create(db: &Db, user: &NewUser, session: Option<&NewSession>) -> Result
         return Ok(UserCreated::EmailTaken);
     }
     if let Some(session) = session {
-        insert(db, session, None).await?;
+        insert(db, session, Insert::Plain).await?;
     }
     Ok(UserCreated::Created)
 }
@@ -56,11 +57,12 @@ async fn change_password(db: &Db, change: &PasswordChange) -> Result<SessionOpen
     if db.execute(Sql::PasswordChange, &[&id, auth_epoch, &hash, &at.as_millis()]).await? == 0 {
         return Ok(SessionOpened::Refused);
     }
-    end_all(db, *user_id).await?;
+    let ended = ending::end_all(db, *user_id, *at).await?;
     if let Some(session) = session {
-        insert(db, session, None).await?;
+        insert(db, session, Insert::Plain).await?;
     }
-    Ok(SessionOpened::Opened(Some(append(db, Stale::User(*user_id), *at).await?)))
+    let invalidations = append(db, &[Stale::User(*user_id)], *at).await?;
+    Ok(SessionOpened::Opened(decode::sessions_ended(ended, invalidations)))
 }
 
 async fn change_access(db: &Db, change: &AccessChange) -> Result<AccessChanged, Failure> {
@@ -77,7 +79,7 @@ async fn change_access(db: &Db, change: &AccessChange) -> Result<AccessChanged, 
     let role: Role = change.role.unwrap_or(user.role);
     let disabled = change.disabled.unwrap_or(user.disabled);
     if role == user.role && disabled == user.disabled {
-        return Ok(AccessChanged::Changed { user: Box::new(user), invalidation: None });
+        return Ok(AccessChanged::Changed { user: Box::new(user), ended: SessionsEnded::default() });
     }
     let was = user.role.is_admin() && !user.disabled;
     let stays = role.is_admin() && !disabled;
@@ -86,11 +88,18 @@ async fn change_access(db: &Db, change: &AccessChange) -> Result<AccessChanged, 
         return Ok(AccessChanged::LastAdministrator);
     }
     db.execute(Sql::AccessChange, &[&id, &role.as_str(), &disabled, &change.at.as_millis()]).await?;
-    end_all(db, change.user_id).await?;
-    let invalidation = Some(append(db, Stale::User(change.user_id), change.at).await?);
+    let ended = if disabled {
+        ending::end_all(db, change.user_id, change.at).await?
+    } else if role != user.role {
+        ending::end_own_tokens(db, change.user_id, change.at).await?
+    } else {
+        Vec::new()
+    };
+    let invalidations = append(db, &[Stale::User(change.user_id)], change.at).await?;
     user.role = role;
     user.disabled = disabled;
-    Ok(AccessChanged::Changed { user: Box::new(user), invalidation })
+    let ended = decode::sessions_ended(ended, invalidations);
+    Ok(AccessChanged::Changed { user: Box::new(user), ended })
 }
 
 #[async_trait]

@@ -1,8 +1,9 @@
 //! What time does to sessions: being used, and being removed.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use phoenix_auth::model::{Relaxed, SessionId, Timestamp};
+use phoenix_auth::model::{Relaxed, SessionId, Timestamp, UserId};
 use phoenix_auth::ports::{Activity, StoreError};
 use uuid::Uuid;
 
@@ -10,6 +11,7 @@ use super::PgStore;
 use super::db::Db;
 use super::failure::Failure;
 use super::sql::Sql;
+use crate::latest::{self, LastUse};
 
 /// Most sessions written in one transaction: bounds how long its row locks are held (about 10 ms).
 const RECORD_ROWS: usize = 500;
@@ -23,16 +25,24 @@ const IDLE_SCAN_ROWS: i64 = 20_000;
 /// would take locks in the opposite order of a change of password.
 pub(super) async fn record(store: &PgStore, batch: &[Activity]) -> Result<Relaxed<u64>, StoreError> {
     let mut written = 0;
-    for part in batch.chunks(RECORD_ROWS) {
-        let times: &Vec<i64> = &part.iter().map(|activity| activity.at.as_millis()).collect();
-        let sessions: &Vec<Uuid> = &part.iter().map(|activity| activity.session_id.as_uuid()).collect();
-        let users: &Vec<Uuid> = &part.iter().map(|activity| activity.user_id.as_uuid()).collect();
+    let sessions: Vec<(SessionId, LastUse)> = latest::uses(batch).into_iter().collect();
+    for part in sessions.chunks(RECORD_ROWS) {
+        let ids: &Vec<Uuid> = &part.iter().map(|(id, _)| id.as_uuid()).collect();
+        let times: &Vec<i64> = &part.iter().map(|(_, last)| last.at.as_millis()).collect();
+        let ips: &Vec<Option<IpAddr>> = &part.iter().map(|(_, last)| last.from.map(|(_, ip)| ip)).collect();
+        let since: &Vec<Option<i64>> =
+            &part.iter().map(|(_, last)| last.from.map(|(at, _)| at.as_millis())).collect();
         let recorded = store.relaxed("record activity", |db: Arc<Db>| async move {
-            db.execute(Sql::ActivityRecord, &[sessions, times]).await
+            db.execute(Sql::ActivityRecord, &[ids, times, ips, since]).await
         });
         written += recorded.await?.into_inner();
+    }
+    let users: Vec<(UserId, Timestamp)> = latest::users(batch).into_iter().collect();
+    for part in users.chunks(RECORD_ROWS) {
+        let ids: &Vec<Uuid> = &part.iter().map(|(id, _)| id.as_uuid()).collect();
+        let times: &Vec<i64> = &part.iter().map(|(_, at)| at.as_millis()).collect();
         let active = store.relaxed("record activity", |db: Arc<Db>| async move {
-            db.execute(Sql::UserActive, &[users, times]).await
+            db.execute(Sql::UserActive, &[ids, times]).await
         });
         active.await?.into_inner();
     }
@@ -70,7 +80,7 @@ pub(super) async fn remove(
     let removed = if idle.is_empty() {
         0
     } else {
-        db.all(Sql::IdleDelete, &[&idle, &idle_ms], |_| Ok(())).await?.len()
+        db.all(Sql::IdleDelete, &[&idle, &idle_ms, &now.as_millis()], |_| Ok(())).await?.len()
     };
     *position.lock().unwrap_or_else(PoisonError::into_inner) = next.map(SessionId::from_uuid);
     Ok((expired + removed) as u64)

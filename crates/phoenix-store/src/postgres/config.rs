@@ -20,7 +20,8 @@ const LOCK_TIMEOUT_DIVISOR: u32 = 3;
 pub struct PgConfig {
     /// `postgres://user:password@host:5432/database`.
     pub url: String,
-    /// Most connections of the pool, at least 1. Two more are shared by look-ups of sessions.
+    /// Most connections of the pool, at least 1. Two more are shared by look-ups of sessions, and each listener has
+    /// one.
     pub pool_max: usize,
     /// Connections of the pool kept open when there is nothing to do.
     pub pool_min: usize,

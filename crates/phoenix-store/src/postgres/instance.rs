@@ -41,6 +41,8 @@ impl InstanceStore for PgStore {
 
     async fn replace_fingerprint(&self, fingerprint: [u8; 32]) -> Result<Durable<()>, StoreError> {
         self.durable("replace the key's fingerprint", |db: Arc<Db>| async move {
+            // Outside tokens that were issued before shall not open the sessions again, under other hashes.
+            db.execute(Sql::SignOutEvery, &[]).await?;
             db.execute(Sql::SessionDeleteEvery, &[]).await?;
             db.execute(Sql::InstanceReplace, &[&FINGERPRINT, &fingerprint.as_slice()]).await?;
             Ok(())

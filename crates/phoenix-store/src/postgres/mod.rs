@@ -1,8 +1,9 @@
 //! The truth in PostgreSQL, for any number of nodes.
 //!
-//! Look-ups of sessions share two pipelined connections (`lanes`); everything else leases one from a pool
-//! (`pool`). Nothing here runs in the background by itself: the composition root runs [`PgStore::run`] under its
-//! lifecycle, and the drivers of connections are spawned on the tracker it gives.
+//! Look-ups of sessions and reads of the log share two pipelined connections (`lanes`); a listener has one of its own
+//! (`listen`); everything else leases one from a pool (`pool`). Nothing here runs in the background by itself: the
+//! composition root runs [`PgStore::run`] under its lifecycle, and the drivers of connections are spawned on the
+//! tracker it gives.
 //!
 //! One operation takes at most `query_timeout`, retries included, so with the default options (3 retries of about a
 //! second) a request never waits longer than 15 s for the database.
@@ -12,10 +13,14 @@ mod activity;
 mod config;
 mod connection;
 mod db;
+mod ending;
+mod events;
+mod external;
 mod failure;
 mod instance;
 mod invalidations;
 mod lanes;
+mod listen;
 mod migrations;
 mod pool;
 mod retry;
@@ -34,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::PgConfig;
+pub use listen::PgNotice;
 pub use migrations::{migrate, status};
 pub use pool::PoolStats;
 
@@ -41,6 +47,7 @@ use connection::Connector;
 use db::Db;
 use failure::{Failure, Reached};
 use lanes::Lanes;
+use listen::Listening;
 use pool::Pool;
 use retry::Retries;
 use sql::Sql;
@@ -60,6 +67,7 @@ const BEGIN_RELAXED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL syn
 pub struct PgStore {
     pool: Pool,
     lanes: Lanes,
+    listening: Listening,
     retries: Retries,
     counters: Arc<StatementCounters>,
     query_timeout: Duration,
@@ -96,6 +104,7 @@ impl PgStore {
         let store = Self {
             pool,
             lanes,
+            listening: Listening::new(&driver, config.seed),
             retries: Retries::new(config.max_retries, config.retry_delay, config.seed),
             counters,
             query_timeout: config.query_timeout,

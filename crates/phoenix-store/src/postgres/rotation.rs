@@ -20,8 +20,8 @@ pub(super) async fn rotate(db: &Db, rotation: &Rotation) -> Result<Rotated, Fail
         .await?;
     if let Some(id) = current {
         let active = db.one(Sql::SessionById, &[&id.as_uuid()], rows::active).await?;
-        let invalidation = append(db, Stale::Session(id), *at).await?;
-        return Ok(Rotated::Rotated(Box::new(active), Some(invalidation)));
+        let invalidation = append(db, &[Stale::Session(id)], *at).await?.pop();
+        return Ok(Rotated::Rotated(Box::new(active), invalidation));
     }
     let replaced = db
         .optional(Sql::SessionReplaced, &[&presented], |row| {
@@ -34,6 +34,7 @@ pub(super) async fn rotate(db: &Db, rotation: &Rotation) -> Result<Rotated, Fail
         let active = db.one(Sql::SessionById, &[&id.as_uuid()], rows::active).await?;
         return Ok(Rotated::Rotated(Box::new(active), None));
     }
+    // Of ours: only they are rotated, so there is nothing to remember.
     db.execute(Sql::SessionDelete, &[&id.as_uuid()]).await?;
-    Ok(Rotated::Replayed(user_id, Some(append(db, Stale::Session(id), *at).await?)))
+    Ok(Rotated::Replayed(user_id, append(db, &[Stale::Session(id)], *at).await?.pop()))
 }

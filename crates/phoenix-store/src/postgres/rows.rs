@@ -1,18 +1,16 @@
 //! Reads rows of the statements in `sql.rs`, by position.
 
 use phoenix_auth::model::{
-    ActiveSession, PasswordHash, Profile, Session, SessionId, SessionSummary, Timestamp, User, UserId,
+    ActiveSession, EventId, Identity, Profile, SecurityEvent, Session, SessionId, SessionSummary, Timestamp,
+    TokenHash, User, UserId,
 };
 use phoenix_auth::ports::{Credentials, Invalidation};
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::failure::Failure;
-use crate::decode;
-
-/// Number of columns that [`user`] reads.
-const USER_COLUMNS: usize = 14;
-/// Number of columns that [`session`] reads.
-const SESSION_COLUMNS: usize = 8;
+use crate::columns::{SESSION_COLUMNS, USER_COLUMNS};
+use crate::decode::{self, Ended};
 
 fn time(row: &Row, column: usize) -> Result<Timestamp, Failure> {
     Ok(decode::time(row.try_get(column)?))
@@ -50,6 +48,8 @@ fn session(row: &Row, first: usize) -> Result<Session, Failure> {
         last_seen_at: time(row, first + 5)?,
         device: row.try_get(first + 6)?,
         ip_address: row.try_get(first + 7)?,
+        last_ip: row.try_get(first + 8)?,
+        fingerprint: decode::fingerprint(row.try_get(first + 9)?),
     })
 }
 
@@ -72,13 +72,46 @@ pub(super) fn summary(row: &Row) -> Result<SessionSummary, Failure> {
 pub(super) fn credentials(row: &Row) -> Result<Credentials, Failure> {
     Ok(Credentials {
         user: user(row)?,
-        password_hash: PasswordHash::from_stored(row.try_get(USER_COLUMNS)?),
+        password_hash: decode::password_hash(row.try_get(USER_COLUMNS)?),
         auth_epoch: row.try_get(USER_COLUMNS + 1)?,
     })
 }
 
-pub(super) fn invalidation(row: &Row) -> Result<Invalidation, Failure> {
-    Ok(decode::invalidation(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)?)
+/// A session with the hash of its token.
+pub(super) fn hashed(row: &Row) -> Result<(TokenHash, ActiveSession), Failure> {
+    Ok((TokenHash::from_bytes(bytes32(row, USER_COLUMNS + SESSION_COLUMNS)?), active(row)?))
+}
+
+/// A user with the time up to which outside tokens open no session.
+pub(super) fn owner(row: &Row) -> Result<(User, Timestamp), Failure> {
+    Ok((user(row)?, time(row, USER_COLUMNS)?))
+}
+
+/// A session that was removed.
+pub(super) fn ended(row: &Row) -> Result<Ended, Failure> {
+    Ok(decode::ended(session_id(row, 0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)?)
+}
+
+pub(super) fn identity(row: &Row) -> Result<Identity, Failure> {
+    Ok(decode::identity(row.try_get(0)?, row.try_get(1)?)?)
+}
+
+pub(super) fn event(row: &Row) -> Result<SecurityEvent, Failure> {
+    Ok(SecurityEvent {
+        id: EventId::from_uuid(row.try_get(0)?),
+        at: time(row, 1)?,
+        kind: decode::event_kind(row.try_get(2)?)?,
+        user_id: user_id(row, 3)?,
+        session_id: row.try_get::<_, Option<Uuid>>(4)?.map(SessionId::from_uuid),
+        ip: row.try_get(5)?,
+        detail: row.try_get(6)?,
+    })
+}
+
+/// An entry of the log whose first column is at 1; none when that is null.
+pub(super) fn invalidation(row: &Row) -> Result<Option<Invalidation>, Failure> {
+    let Some(seq) = row.try_get(1)? else { return Ok(None) };
+    Ok(Some(decode::invalidation(seq, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?)?))
 }
 
 pub(super) fn bytes32(row: &Row, column: usize) -> Result<[u8; 32], Failure> {

@@ -3,69 +3,67 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use phoenix_auth::model::{Durable, Relaxed, SessionId, SessionSummary, Timestamp, TokenHash, UserId};
-use phoenix_auth::ports::{
-    Activity, EndScope, FoundSession, NewSession, Rotated, Rotation, SessionOpened, SessionStore,
-    SessionsEnded, Stale, StoreError,
+use phoenix_auth::model::{
+    ActiveSession, Durable, Relaxed, SessionId, SessionSummary, Timestamp, TokenHash, UserId,
 };
+use phoenix_auth::ports::{
+    Activity, EndScope, FoundSession, NewSession, Rotated, Rotation, SessionCap, SessionOpened, SessionStore,
+    SessionsEnded, StoreError,
+};
+use tokio_postgres::types::ToSql;
 
 use super::db::Db;
+use super::ending::{Opening, end, end_each, make_room};
 use super::failure::Failure;
-use super::invalidations::append;
 use super::sql::Sql;
 use super::{PgStore, activity, rotation, rows};
 
-/// Inserts a session inside the open transaction. With an epoch: only if its owner is enabled and still at it, and
-/// with the owner's row locked, so that a change of password or access comes wholly before or wholly after.
-/// Returns whether it was inserted.
-pub(super) async fn insert(db: &Db, new: &NewSession, auth_epoch: Option<i64>) -> Result<bool, Failure> {
+/// How a session gets into the database.
+#[derive(Clone, Copy)]
+pub(super) enum Insert<'a> {
+    /// For an owner of whom the transaction made sure.
+    Plain,
+    /// Only if its owner is enabled and still at this epoch; locks the owner's row, so that a change of password or
+    /// access comes wholly before or wholly after.
+    AtEpoch(i64),
+    /// With the provider's name of the session, unless it is open already. The owner's row is locked.
+    External(&'a str),
+}
+
+/// Inserts a session inside the open transaction. Returns whether it was inserted.
+pub(super) async fn insert(db: &Db, new: &NewSession, how: Insert<'_>) -> Result<bool, Failure> {
     let NewSession { session, token_hash, user_agent } = new;
     let (id, user_id) = (session.id.as_uuid(), session.user_id.as_uuid());
     let token_hash = token_hash.as_bytes().as_slice();
     let (created_ms, expires_ms) = (session.created_at.as_millis(), session.expires_at.as_millis());
     let (provider, last_seen_ms) = (session.provider.as_str(), session.last_seen_at.as_millis());
     let (device, user_agent) = (session.device.as_str(), user_agent.as_str());
-    let ip = session.ip_address;
-    let inserted = match auth_epoch {
-        Some(epoch) => {
-            db.execute(
-                Sql::SessionOpen,
-                &[
-                    &id,
-                    &user_id,
-                    &token_hash,
-                    &created_ms,
-                    &expires_ms,
-                    &provider,
-                    &last_seen_ms,
-                    &device,
-                    &user_agent,
-                    &ip,
-                    &epoch,
-                ],
-            )
-            .await?
-        }
-        None => {
-            db.execute(
-                Sql::SessionInsert,
-                &[
-                    &id,
-                    &user_id,
-                    &token_hash,
-                    &created_ms,
-                    &expires_ms,
-                    &provider,
-                    &last_seen_ms,
-                    &device,
-                    &user_agent,
-                    &ip,
-                ],
-            )
-            .await?
-        }
+    let fingerprint = session.fingerprint.map(|fingerprint| fingerprint.to_bytes());
+    let fingerprint = fingerprint.as_ref().map(AsRef::<[u8]>::as_ref);
+    let (sql, epoch, external_id) = match how {
+        Insert::Plain => (Sql::SessionInsert, None, None),
+        Insert::AtEpoch(epoch) => (Sql::SessionOpen, Some(epoch), None),
+        Insert::External(name) => (Sql::ExternalOpen, None, Some(name)),
     };
-    Ok(inserted == 1)
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![
+        &id,
+        &user_id,
+        &token_hash,
+        &created_ms,
+        &expires_ms,
+        &provider,
+        &last_seen_ms,
+        &device,
+        &user_agent,
+        &session.ip_address,
+        &session.last_ip,
+        &fingerprint,
+        &external_id,
+    ];
+    if let Some(epoch) = &epoch {
+        params.push(epoch);
+    }
+    Ok(db.execute(sql, &params).await? == 1)
 }
 
 async fn open(
@@ -73,45 +71,24 @@ async fn open(
     new: &NewSession,
     auth_epoch: i64,
     replaces: Option<SessionId>,
+    cap: Option<SessionCap>,
 ) -> Result<SessionOpened, Failure> {
-    if !insert(db, new, Some(auth_epoch)).await? {
+    let (user_id, at) = (new.session.user_id, new.session.created_at);
+    if cap.is_some() {
+        let owner = db.optional(Sql::OwnerLock, &[&user_id.as_uuid(), &auth_epoch], |_| Ok(())).await?;
+        if owner.is_none() {
+            return Ok(SessionOpened::Refused);
+        }
+    }
+    // Decided before anything changes.
+    let Some(evicted) = make_room(db, &Opening { user_id, at, replaces }, cap).await? else {
+        return Ok(SessionOpened::CapReached);
+    };
+    if !insert(db, new, Insert::AtEpoch(auth_epoch)).await? {
         return Ok(SessionOpened::Refused);
     }
-    let Some(old) = replaces else { return Ok(SessionOpened::Opened(None)) };
-    if db.execute(Sql::SessionDelete, &[&old.as_uuid()]).await? == 0 {
-        return Ok(SessionOpened::Opened(None));
-    }
-    let invalidation = append(db, Stale::Session(old), new.session.created_at).await?;
-    Ok(SessionOpened::Opened(Some(invalidation)))
-}
-
-/// Ends all sessions of a user without telling anyone.
-pub(super) async fn end_all(db: &Db, user_id: UserId) -> Result<(), Failure> {
-    db.execute(Sql::SessionDeleteAll, &[&user_id.as_uuid()]).await.map(drop)
-}
-
-async fn end(db: &Db, scope: EndScope, at: Timestamp) -> Result<SessionsEnded, Failure> {
-    let (user_id, ended) = match scope {
-        EndScope::One(user_id, id) => {
-            let ended = db.execute(Sql::SessionDeleteOwn, &[&id.as_uuid(), &user_id.as_uuid()]).await?;
-            (user_id, if ended == 0 { Vec::new() } else { vec![id] })
-        }
-        EndScope::Others(user_id, kept) => {
-            let ids = (user_id.as_uuid(), kept.as_uuid());
-            let read = |row: &_| rows::session_id(row, 0);
-            (user_id, db.all(Sql::SessionDeleteOthers, &[&ids.0, &ids.1], read).await?)
-        }
-        EndScope::All(user_id) => {
-            let read = |row: &_| rows::session_id(row, 0);
-            (user_id, db.all(Sql::SessionDeleteAll, &[&user_id.as_uuid()], read).await?)
-        }
-    };
-    let invalidations = match ended.as_slice() {
-        [] => Vec::new(),
-        [id] => vec![append(db, Stale::Session(*id), at).await?],
-        [..] => vec![append(db, Stale::User(user_id), at).await?],
-    };
-    Ok(SessionsEnded { count: ended.len() as u64, invalidations })
+    let ids: Vec<SessionId> = replaces.into_iter().chain(evicted).collect();
+    Ok(SessionOpened::Opened(end_each(db, &ids, at).await?))
 }
 
 impl PgStore {
@@ -139,11 +116,11 @@ impl SessionStore for PgStore {
         session: &NewSession,
         auth_epoch: i64,
         replaces: Option<SessionId>,
+        cap: Option<SessionCap>,
     ) -> Result<Durable<SessionOpened>, StoreError> {
-        self.durable(
-            "open a session",
-            |db: Arc<Db>| async move { open(&db, session, auth_epoch, replaces).await },
-        )
+        self.durable("open a session", |db: Arc<Db>| async move {
+            open(&db, session, auth_epoch, replaces, cap).await
+        })
         .await
     }
 
@@ -165,6 +142,14 @@ impl SessionStore for PgStore {
         let limit = i64::from(limit);
         self.read("list sessions", |db: Arc<Db>| async move {
             db.all(Sql::SessionsOfUser, &[&user_id.as_uuid(), &limit], rows::summary).await
+        })
+        .await
+    }
+
+    async fn recently_used(&self, limit: u32) -> Result<Vec<(TokenHash, ActiveSession)>, StoreError> {
+        let limit = i64::from(limit);
+        self.read("read the sessions used last", |db: Arc<Db>| async move {
+            db.all(Sql::RecentlyUsed, &[&limit], rows::hashed).await
         })
         .await
     }

@@ -2,9 +2,17 @@
 //!
 //! Redis is a hint, never the truth: every entry is sealed with the instance's key, carries the stamp of its load,
 //! and is judged by the reader against its own invalidation log. Losing, wiping or replaying Redis brings nothing
-//! back. Commands have a deadline, and a breaker spares a Redis that fails.
+//! back. A request pays for a Redis that does not answer at most once, and at most the command time-out; `link.rs`
+//! says how. No scripts are used, so there is no `NOSCRIPT` to handle.
 
+mod address;
+mod channel;
+mod connect;
 mod entry;
+mod failure;
+mod link;
+mod nodes;
+mod subscription;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,19 +21,17 @@ use std::time::Duration;
 use phoenix_auth::model::{ActiveSession, KeyRing, TokenHash};
 use phoenix_auth::ports::Clock;
 use phoenix_cache::Seq;
-use phoenix_resilience::{Breaker, BreakerLimits};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncCommands, Client, IntoConnectionInfo, RedisError};
+use redis::{AsyncCommands, Cmd, RedisError};
 
-/// Opens after this many commands in a row failed.
-const BREAKER: BreakerLimits =
-    BreakerLimits { failures: 3, min_pause: Duration::from_millis(200), max_pause: Duration::from_secs(5) };
+pub use channel::{Delivered, MAX_PAYLOAD_BYTES, RedisChannel};
+
+use connect::Target;
+use link::Link;
 
 /// How to reach Redis.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://...`
+    /// `redis://...`, `redis-sentinel://...` or `redis-cluster://...`; `address.rs` says what may follow.
     pub url: String,
     /// A command not answered by then has failed.
     pub command_timeout: Duration,
@@ -49,13 +55,13 @@ pub struct RedisUrlError(#[source] RedisError);
 /// Counters and state for metrics and the status page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RedisStats {
-    /// Whether the breaker lets commands pass.
+    /// Whether commands are sent.
     pub available: bool,
     /// Commands sent.
     pub commands: u64,
     /// Commands that failed or were not answered in time.
     pub errors: u64,
-    /// Commands not sent because the breaker was open.
+    /// Commands not sent, to spare a Redis that failed and the caller the wait.
     pub spared: u64,
     /// Entries refused because their seal or form was wrong.
     pub refused_entries: u64,
@@ -63,49 +69,25 @@ pub struct RedisStats {
 
 /// Sessions in Redis.
 pub struct RedisSessions {
-    manager: ConnectionManager,
-    breaker: Breaker,
-    clock: Arc<dyn Clock>,
+    link: Arc<Link>,
     keys: KeyRing,
     lifetime: Duration,
-    command_timeout: Duration,
-    commands: AtomicU64,
-    errors: AtomicU64,
-    spared: AtomicU64,
     refused_entries: AtomicU64,
 }
 
 impl RedisSessions {
-    /// Prepares the connection without waiting for it: Redis may be down at start.
+    /// Prepares the connection without making it: Redis may be down at start.
     pub fn new(config: &RedisConfig, keys: KeyRing, clock: Arc<dyn Clock>) -> Result<Self, RedisUrlError> {
-        let info = config.url.as_str().into_connection_info().map_err(RedisUrlError)?;
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        let client = Client::open(info).map_err(RedisUrlError)?;
-        let options = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(config.command_timeout))
-            .set_connection_timeout(Some(config.connect_timeout))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_secs(1));
-        let manager = ConnectionManager::new_lazy_with_config(client, options).map_err(RedisUrlError)?;
-        Ok(Self {
-            manager,
-            breaker: Breaker::new(BREAKER),
-            clock,
-            keys,
-            lifetime: config.lifetime,
-            command_timeout: config.command_timeout,
-            commands: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
-            spared: AtomicU64::new(0),
-            refused_entries: AtomicU64::new(0),
-        })
+        let target = Target::new(config).map_err(RedisUrlError)?;
+        let link = Arc::new(Link::new(target, config.command_timeout, clock));
+        Ok(Self { link, keys, lifetime: config.lifetime, refused_entries: AtomicU64::new(0) })
     }
 
     /// The entry of a token, if Redis has one with a valid seal. An absent, broken or late Redis is a miss.
     pub async fn get(&self, hash: &TokenHash) -> Option<(ActiveSession, Seq)> {
         let key = entry::key(hash);
-        let mut manager = self.manager.clone();
-        let bytes: Option<Vec<u8>> = self.guarded(async move { manager.get(key).await }).await?;
+        let bytes: Option<Vec<u8>> =
+            self.link.run(|mut connection| async move { connection.get(key).await }).await?;
         let bytes = bytes?;
         let opened = entry::open(&self.keys, hash, &bytes);
         if opened.is_none() {
@@ -117,71 +99,42 @@ impl RedisSessions {
     /// Keeps entries, in one round trip. Failing to is no error.
     pub async fn put(&self, entries: &[(TokenHash, Arc<ActiveSession>, Seq)]) {
         let millis = u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX);
-        let mut pipeline = redis::pipe();
-        for (hash, active, stamp) in entries {
-            if let Some(bytes) = entry::seal(&self.keys, hash, active, *stamp) {
-                pipeline.pset_ex(entry::key(hash), bytes, millis).ignore();
-            }
-        }
-        let mut manager = self.manager.clone();
-        let _kept: Option<()> = self.guarded(async move { pipeline.query_async(&mut manager).await }).await;
+        let commands: Vec<Cmd> = entries
+            .iter()
+            .filter_map(|(hash, active, stamp)| {
+                let bytes = entry::seal(&self.keys, hash, active, *stamp)?;
+                Some(Cmd::pset_ex(entry::key(hash), bytes, millis))
+            })
+            .collect();
+        let _kept: Option<()> = self.link.run(|connection| connection.send_all(commands)).await;
     }
 
-    /// Round-trip time of a `PING`, or `None` when Redis does not answer in time.
+    /// Asks Redis whether it can be used; returns how long that took if so: one round trip, and with a cluster three.
+    /// After a failure this alone lets commands pass again, so a background task has to call it for as long as the
+    /// process runs.
+    ///
+    /// Takes at most about twice the connection time-out and six times the command time-out; `None` also when another
+    /// call is finding out.
     pub async fn ping(&self) -> Option<Duration> {
-        let mut manager = self.manager.clone();
-        let started = self.clock.mono();
-        let _pong: String = self.guarded(async move { manager.ping().await }).await?;
-        Some(self.clock.mono().saturating_sub(started))
+        self.link.probe().await
+    }
+
+    /// Messages between nodes, over the same connection settings and breaker. `seed` decides the jitter of its pauses;
+    /// it need not be secret, but nodes should have different ones.
+    #[must_use]
+    pub fn channel(&self, seed: u64) -> RedisChannel {
+        RedisChannel::new(Arc::clone(&self.link), seed)
     }
 
     /// Counters and state.
     #[must_use]
     pub fn stats(&self) -> RedisStats {
         RedisStats {
-            available: self.breaker.is_closed(),
-            commands: self.commands.load(Ordering::Relaxed),
-            errors: self.errors.load(Ordering::Relaxed),
-            spared: self.spared.load(Ordering::Relaxed),
+            available: self.link.is_available(),
+            commands: self.link.commands.load(Ordering::Relaxed),
+            errors: self.link.errors.load(Ordering::Relaxed),
+            spared: self.link.spared.load(Ordering::Relaxed),
             refused_entries: self.refused_entries.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Runs a command under breaker and deadline. An error reply counts as an answer.
-    async fn guarded<T>(&self, command: impl Future<Output = Result<T, RedisError>>) -> Option<T> {
-        let Some(call) = self.breaker.admit(self.clock.mono()) else {
-            self.spared.fetch_add(1, Ordering::Relaxed);
-            return None;
-        };
-        self.commands.fetch_add(1, Ordering::Relaxed);
-        match tokio::time::timeout(self.command_timeout, command).await {
-            Ok(Ok(value)) => {
-                call.succeeded();
-                Some(value)
-            }
-            Ok(Err(error)) => {
-                let broken = error.is_io_error() || error.is_timeout() || error.is_connection_dropped();
-                if broken {
-                    call.failed(self.clock.mono());
-                } else {
-                    call.succeeded();
-                }
-                self.note_failure(&error.to_string());
-                None
-            }
-            Err(_elapsed) => {
-                call.failed(self.clock.mono());
-                self.note_failure("no answer in time");
-                None
-            }
-        }
-    }
-
-    fn note_failure(&self, cause: &str) {
-        let before = self.errors.fetch_add(1, Ordering::Relaxed);
-        // The first of an outage is news; the others are counted.
-        if before == 0 || !self.breaker.is_closed() {
-            tracing::warn!(cause, "Redis did not answer; sessions are looked up in the database");
         }
     }
 }

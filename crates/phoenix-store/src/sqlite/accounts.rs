@@ -4,16 +4,17 @@ use async_trait::async_trait;
 use phoenix_auth::model::{Durable, EmailKey, PasswordHash, User, UserId};
 use phoenix_auth::ports::{
     AccessChange, AccessChanged, AccountStore, Credentials, NewSession, NewUser, PasswordChange,
-    SessionOpened, Stale, StoreError, UserCreated,
+    SessionOpened, SessionsEnded, Stale, StoreError, UserCreated,
 };
 use rusqlite::params;
 
 use super::failure::Failure;
 use super::invalidations::append;
 use super::query::Db;
-use super::sessions::{OpenedSession, end_all, insert};
+use super::sessions::{OpenedSession, insert};
 use super::sql::Sql;
-use super::{SqliteStore, rows};
+use super::{SqliteStore, ending, rows};
+use crate::decode;
 
 /// An account to be made, owned by the job that makes it.
 struct CreatedUser {
@@ -85,11 +86,12 @@ fn change_password(db: &Db<'_>, change: &ChangedPassword) -> Result<SessionOpene
     if db.execute(Sql::PasswordChange, columns)? == 0 {
         return Ok(SessionOpened::Refused);
     }
-    end_all(db, *user_id)?;
+    let ended = ending::end_all(db, *user_id, *at)?;
     if let Some(session) = session {
         insert(db, session)?;
     }
-    Ok(SessionOpened::Opened(Some(append(db, Stale::User(*user_id), *at)?)))
+    let invalidations = append(db, &[Stale::User(*user_id)], *at)?;
+    Ok(SessionOpened::Opened(decode::sessions_ended(ended, invalidations)))
 }
 
 fn change_access(db: &Db<'_>, change: &AccessChange) -> Result<AccessChanged, Failure> {
@@ -100,7 +102,7 @@ fn change_access(db: &Db<'_>, change: &AccessChange) -> Result<AccessChanged, Fa
     let role = change.role.unwrap_or(user.role);
     let disabled = change.disabled.unwrap_or(user.disabled);
     if role == user.role && disabled == user.disabled {
-        return Ok(AccessChanged::Changed { user: Box::new(user), invalidation: None });
+        return Ok(AccessChanged::Changed { user: Box::new(user), ended: SessionsEnded::default() });
     }
     let was = user.role.is_admin() && !user.disabled;
     let stays = role.is_admin() && !disabled;
@@ -108,11 +110,18 @@ fn change_access(db: &Db<'_>, change: &AccessChange) -> Result<AccessChanged, Fa
         return Ok(AccessChanged::LastAdministrator);
     }
     db.execute(Sql::AccessChange, (id, role.as_str(), disabled, change.at.as_millis()))?;
-    end_all(db, change.user_id)?;
-    let invalidation = Some(append(db, Stale::User(change.user_id), change.at)?);
+    let ended = if disabled {
+        ending::end_all(db, change.user_id, change.at)?
+    } else if role != user.role {
+        ending::end_own_tokens(db, change.user_id, change.at)?
+    } else {
+        Vec::new()
+    };
+    let invalidations = append(db, &[Stale::User(change.user_id)], change.at)?;
     user.role = role;
     user.disabled = disabled;
-    Ok(AccessChanged::Changed { user: Box::new(user), invalidation })
+    let ended = decode::sessions_ended(ended, invalidations);
+    Ok(AccessChanged::Changed { user: Box::new(user), ended })
 }
 
 #[async_trait]

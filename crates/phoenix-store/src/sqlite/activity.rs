@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::query::Db;
-use super::rows;
 use super::sql::Sql;
+use super::{ending, rows};
+use crate::latest::{self, LastUse};
 
 /// Rows of `session_activity` that one clean-up looks at for idle sessions. No index knows when a session was last
 /// seen, so they are walked in order of their key, each call going on where the last one stopped: a call costs at
@@ -19,9 +20,12 @@ const IDLE_SCAN_ROWS: u32 = 20_000;
 /// Moves the times forward, never back. Returns how many sessions were written.
 pub(super) fn record(db: &Db<'_>, batch: &[Activity]) -> Result<u64, Failure> {
     let mut written = 0;
-    for Activity { session_id, user_id, at } in batch {
-        written += db.execute(Sql::ActivityRecord, (session_id.as_uuid().as_bytes(), at.as_millis()))?;
-        db.execute(Sql::UserActive, (user_id.as_uuid().as_bytes(), at.as_millis()))?;
+    for (id, LastUse { at, from }) in latest::uses(batch) {
+        let (since, ip) = from.map(|(since, ip)| (since.as_millis(), ip.to_string())).unzip();
+        written += db.execute(Sql::ActivityRecord, (id.as_uuid().as_bytes(), at.as_millis(), ip, since))?;
+    }
+    for (id, at) in latest::users(batch) {
+        db.execute(Sql::UserActive, (id.as_uuid().as_bytes(), at.as_millis()))?;
     }
     Ok(written)
 }
@@ -34,7 +38,7 @@ pub(super) fn remove(
     limit: u32,
     position: &Mutex<Option<SessionId>>,
 ) -> Result<u64, Failure> {
-    let expired = db.execute(Sql::ExpiredDelete, (now.as_millis(), limit))?;
+    let expired = ending::remove(db, Sql::ExpiredDoomed, (now.as_millis(), limit), now)?.len() as u64;
     let room = u64::from(limit).saturating_sub(expired);
     if room == 0 {
         return Ok(expired);
@@ -42,7 +46,7 @@ pub(super) fn remove(
     let start = *position.lock().unwrap_or_else(PoisonError::into_inner);
     let (idle, next) = scan(db, start, idle_before, room)?;
     for id in &idle {
-        db.execute(Sql::SessionDelete, [id.as_uuid().as_bytes()])?;
+        ending::remove(db, Sql::SessionDoomed, [id.as_uuid().as_bytes()], now)?;
     }
     *position.lock().unwrap_or_else(PoisonError::into_inner) = next;
     Ok(expired + idle.len() as u64)

@@ -35,7 +35,10 @@ impl InstanceStore for SqliteStore {
 
     async fn replace_fingerprint(&self, fingerprint: [u8; 32]) -> Result<Durable<()>, StoreError> {
         self.durable("replace the key's fingerprint", move |db| {
+            // Outside tokens that were issued before shall not open the sessions again, under other hashes.
+            db.execute(Sql::SignOutEvery, [])?;
             db.execute(Sql::SessionDeleteEvery, [])?;
+            db.execute(Sql::EndingDeleteEvery, [])?;
             db.execute(Sql::InstanceReplace, (FINGERPRINT, fingerprint))?;
             Ok(())
         })

@@ -6,6 +6,9 @@
 mod accounts;
 mod activity;
 mod config;
+mod ending;
+mod events;
+mod external;
 mod failure;
 mod file;
 mod instance;
@@ -47,7 +50,7 @@ const WRITER_THREAD: &str = "phoenix-sqlite";
 /// The embedded store.
 pub struct SqliteStore {
     config: SqliteConfig,
-    readers: Readers,
+    readers: Arc<Readers>,
     queue: WriteQueue,
     counters: Arc<StatementCounters>,
     read_only: Arc<AtomicBool>,
@@ -78,7 +81,7 @@ impl SqliteStore {
         migrations::check(&connection, &config)?;
         file::set_up_writer(&connection, &config)?;
         let readers = (0..config.readers.max(1)).map(|_| file::open_reader(&config));
-        let readers = Readers::new(readers.collect::<Result<_, _>>()?);
+        let readers = Arc::new(Readers::new(readers.collect::<Result<_, _>>()?));
         let names = Sql::ALL.iter().map(|sql| sql.name());
         let counters = Arc::new(StatementCounters::new(names, config.log_statements));
         let read_only = Arc::new(AtomicBool::new(false));
@@ -137,6 +140,24 @@ impl SqliteStore {
             .map_err(|failure| failure.into_store_error(operation))
     }
 
+    /// Reads on a thread of its own, for what takes long.
+    async fn read_aside<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        read: impl FnOnce(&Db<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (readers, counters) = (Arc::clone(&self.readers), Arc::clone(&self.counters));
+        let aside = tokio::task::spawn_blocking(move || {
+            readers.with(|connection| read(&Db::new(connection, &counters))).unwrap_or(Err(Failure::Closed))
+        });
+        let read = tokio::time::timeout(self.config.query_timeout, aside).await;
+        let read = read.map_or(Err(Failure::TimedOut(self.config.query_timeout)), |joined| {
+            // The thread panicked, which is in the log already, or the runtime is going down.
+            joined.unwrap_or(Err(Failure::Closed))
+        });
+        read.map_err(|failure| failure.into_store_error(operation))
+    }
+
     /// A write that must survive: returned only after the commit, which has reached the disk.
     async fn durable<T, W>(&self, operation: &'static str, work: W) -> Result<Durable<T>, StoreError>
     where
@@ -167,7 +188,7 @@ pub fn statements() -> impl Iterator<Item = (&'static str, &'static str)> {
 impl StoreStatus for SqliteStore {
     async fn healthy(&self) -> Result<Health, StoreError> {
         let watch = Stopwatch::start();
-        self.read("answer a probe", |db| db.one(Sql::LastSeq, [], |_| Ok(())))?;
+        self.read("answer a probe", |db| db.one(Sql::Probe, [], |_| Ok(())))?;
         Ok(Health { read_only: self.read_only.load(Ordering::Relaxed), round_trip: watch.elapsed() })
     }
 

@@ -18,8 +18,8 @@ pub(super) fn rotate(db: &Db<'_>, rotation: &Rotation) -> Result<Rotated, Failur
     )?;
     if let Some(id) = current {
         let active = db.one(Sql::SessionById, [id.as_uuid().as_bytes()], rows::active)?;
-        let invalidation = append(db, Stale::Session(id), *at)?;
-        return Ok(Rotated::Rotated(Box::new(active), Some(invalidation)));
+        let invalidation = append(db, &[Stale::Session(id)], *at)?.pop();
+        return Ok(Rotated::Rotated(Box::new(active), invalidation));
     }
     let replaced = db.optional(Sql::SessionReplaced, [presented.as_bytes()], |row| {
         let rotated_ms: i64 = row.get(3)?;
@@ -30,6 +30,7 @@ pub(super) fn rotate(db: &Db<'_>, rotation: &Rotation) -> Result<Rotated, Failur
         let active = db.one(Sql::SessionById, [id.as_uuid().as_bytes()], rows::active)?;
         return Ok(Rotated::Rotated(Box::new(active), None));
     }
+    // Of ours: only they are rotated, so there is nothing to remember.
     db.execute(Sql::SessionDelete, [id.as_uuid().as_bytes()])?;
-    Ok(Rotated::Replayed(user_id, Some(append(db, Stale::Session(id), *at)?)))
+    Ok(Rotated::Replayed(user_id, append(db, &[Stale::Session(id)], *at)?.pop()))
 }

@@ -3,25 +3,22 @@
 use std::net::IpAddr;
 
 use phoenix_auth::model::{
-    ActiveSession, PasswordHash, Profile, Session, SessionId, SessionSummary, User, UserId,
+    ActiveSession, EventId, Identity, Profile, SecurityEvent, Session, SessionId, SessionSummary, Timestamp,
+    TokenHash, User, UserId,
 };
 use phoenix_auth::ports::{Credentials, Invalidation};
 use rusqlite::Row;
 use uuid::Uuid;
 
 use super::failure::Failure;
-use crate::decode::{self, DecodeError};
-
-/// Number of columns that [`user`] reads.
-const USER_COLUMNS: usize = 14;
-/// Number of columns that [`session`] reads.
-const SESSION_COLUMNS: usize = 8;
+use crate::columns::{SESSION_COLUMNS, USER_COLUMNS};
+use crate::decode::{self, DecodeError, Ended};
 
 fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid, Failure> {
     Ok(Uuid::from_bytes(row.get(column)?))
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<phoenix_auth::model::Timestamp, Failure> {
+fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Failure> {
     Ok(decode::time(row.get(column)?))
 }
 
@@ -51,12 +48,14 @@ fn user(row: &Row<'_>) -> Result<User, Failure> {
     })
 }
 
+/// An address, as text or null.
+fn ip(row: &Row<'_>, column: usize, name: &'static str) -> Result<Option<IpAddr>, Failure> {
+    let text = row.get_ref(column)?.as_str_or_null().map_err(|_| DecodeError(name))?;
+    Ok(text.map(|text| text.parse().map_err(|_| DecodeError(name))).transpose()?)
+}
+
 /// A session whose first column is at `first`.
 fn session(row: &Row<'_>, first: usize) -> Result<Session, Failure> {
-    let ip: Option<&str> =
-        row.get_ref(first + 7)?.as_str_or_null().map_err(|_| DecodeError("session_activity.ip"))?;
-    let ip_address: Option<IpAddr> =
-        ip.map(|ip| ip.parse().map_err(|_| DecodeError("session_activity.ip"))).transpose()?;
     Ok(Session {
         id: session_id(row, first)?,
         user_id: UserId::from_uuid(uuid(row, first + 1)?),
@@ -65,7 +64,9 @@ fn session(row: &Row<'_>, first: usize) -> Result<Session, Failure> {
         provider: decode::provider(text(row, first + 4)?)?,
         last_seen_at: time(row, first + 5)?,
         device: row.get(first + 6)?,
-        ip_address,
+        ip_address: ip(row, first + 7, "session_activity.ip")?,
+        last_ip: ip(row, first + 8, "session_activity.last_ip")?,
+        fingerprint: decode::fingerprint(row.get_ref(first + 9)?.as_blob_or_null().unwrap_or(None)),
     })
 }
 
@@ -92,13 +93,55 @@ pub(super) fn summary(row: &Row<'_>) -> Result<SessionSummary, Failure> {
 pub(super) fn credentials(row: &Row<'_>) -> Result<Credentials, Failure> {
     Ok(Credentials {
         user: user(row)?,
-        password_hash: PasswordHash::from_stored(row.get(USER_COLUMNS)?),
+        password_hash: decode::password_hash(row.get(USER_COLUMNS)?),
         auth_epoch: row.get(USER_COLUMNS + 1)?,
     })
 }
 
-pub(super) fn invalidation(row: &Row<'_>) -> Result<Invalidation, Failure> {
-    Ok(decode::invalidation(row.get(0)?, text(row, 1)?, uuid(row, 2)?)?)
+/// A session with the hash of its token.
+pub(super) fn hashed(row: &Row<'_>) -> Result<(TokenHash, ActiveSession), Failure> {
+    Ok((TokenHash::from_bytes(bytes32(row, USER_COLUMNS + SESSION_COLUMNS)?), active(row)?))
+}
+
+/// A user with the time up to which outside tokens open no session.
+pub(super) fn owner(row: &Row<'_>) -> Result<(User, Timestamp), Failure> {
+    Ok((user(row)?, time(row, USER_COLUMNS)?))
+}
+
+/// A session that is to be removed, and the hash under which it is.
+pub(super) fn doomed(row: &Row<'_>) -> Result<(Ended, [u8; 32], bool), Failure> {
+    let text = |column: usize| {
+        let value = row.get_ref(column)?;
+        Ok::<_, Failure>(value.as_str_or_null().map_err(|_| DecodeError("identities"))?)
+    };
+    let external: Option<String> = row.get(1)?;
+    let is_external = external.is_some();
+    let ended = decode::ended(session_id(row, 0)?, external, text(2)?, text(3)?)?;
+    Ok((ended, bytes32(row, 4)?, is_external))
+}
+
+pub(super) fn identity(row: &Row<'_>) -> Result<Identity, Failure> {
+    Ok(decode::identity(text(row, 0)?, text(row, 1)?)?)
+}
+
+pub(super) fn event(row: &Row<'_>) -> Result<SecurityEvent, Failure> {
+    let session: Option<[u8; 16]> = row.get(4)?;
+    Ok(SecurityEvent {
+        id: EventId::from_uuid(uuid(row, 0)?),
+        at: time(row, 1)?,
+        kind: decode::event_kind(text(row, 2)?)?,
+        user_id: user_id(row, 3)?,
+        session_id: session.map(|bytes| SessionId::from_uuid(Uuid::from_bytes(bytes))),
+        ip: ip(row, 5, "security_events.ip")?,
+        detail: row.get(6)?,
+    })
+}
+
+/// An entry of the log whose first column is at 1, after the last number given out; none when that is null.
+pub(super) fn log_line(row: &Row<'_>) -> Result<(i64, Option<Invalidation>), Failure> {
+    let last = row.get(0)?;
+    let Some(seq) = row.get(1)? else { return Ok((last, None)) };
+    Ok((last, Some(decode::invalidation(seq, text(row, 2)?, uuid(row, 3)?, row.get(4)?)?)))
 }
 
 pub(super) fn bytes32(row: &Row<'_>, column: usize) -> Result<[u8; 32], Failure> {

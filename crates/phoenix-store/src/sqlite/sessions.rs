@@ -4,36 +4,48 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use phoenix_auth::model::{
-    Durable, Relaxed, SessionId, SessionSummary, Timestamp, TokenHash, UserAgent, UserId,
+    ActiveSession, Durable, Relaxed, Session, SessionId, SessionSummary, Timestamp, TokenHash, UserAgent,
+    UserId,
 };
 use phoenix_auth::ports::{
-    Activity, EndScope, FoundSession, NewSession, Rotated, Rotation, SessionOpened, SessionStore,
-    SessionsEnded, Stale, StoreError,
+    Activity, EndScope, FoundSession, NewExternalSession, NewSession, Rotated, Rotation, SessionCap,
+    SessionOpened, SessionStore, SessionsEnded, StoreError,
 };
 
+use super::ending::{Opening, end, end_each, make_room};
 use super::failure::Failure;
-use super::invalidations::append;
 use super::query::Db;
 use super::sql::Sql;
 use super::{SqliteStore, activity, rotation, rows};
 
 /// A session to be opened, owned by the job that opens it.
 pub(super) struct OpenedSession {
-    session: phoenix_auth::model::Session,
+    session: Session,
     token_hash: TokenHash,
     user_agent: UserAgent,
+    external_id: Option<String>,
+}
+
+impl OpenedSession {
+    /// `session` under the provider's name.
+    pub(super) fn external(session: Session, new: &NewExternalSession) -> Self {
+        let NewExternalSession { token_hash, user_agent, external_id, .. } = new;
+        let external_id = Some(external_id.clone());
+        Self { session, token_hash: *token_hash, user_agent: user_agent.clone(), external_id }
+    }
 }
 
 impl From<&NewSession> for OpenedSession {
     fn from(new: &NewSession) -> Self {
         let NewSession { session, token_hash, user_agent } = new;
-        Self { session: session.clone(), token_hash: *token_hash, user_agent: user_agent.clone() }
+        let (session, user_agent) = (session.clone(), user_agent.clone());
+        Self { session, token_hash: *token_hash, user_agent, external_id: None }
     }
 }
 
 /// Inserts a session inside the open transaction.
 pub(super) fn insert(db: &Db<'_>, new: &OpenedSession) -> Result<(), Failure> {
-    let OpenedSession { session, token_hash, user_agent } = new;
+    let OpenedSession { session, token_hash, user_agent, external_id } = new;
     db.execute(
         Sql::SessionInsert,
         (
@@ -43,6 +55,7 @@ pub(super) fn insert(db: &Db<'_>, new: &OpenedSession) -> Result<(), Failure> {
             session.created_at.as_millis(),
             session.expires_at.as_millis(),
             session.provider.as_str(),
+            external_id,
         ),
     )?;
     db.execute(
@@ -53,6 +66,8 @@ pub(super) fn insert(db: &Db<'_>, new: &OpenedSession) -> Result<(), Failure> {
             &session.device,
             user_agent.as_str(),
             session.ip_address.map(|ip| ip.to_string()),
+            session.last_ip.map(|ip| ip.to_string()),
+            session.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()),
         ),
     )?;
     Ok(())
@@ -63,49 +78,21 @@ fn open(
     new: &OpenedSession,
     auth_epoch: i64,
     replaces: Option<SessionId>,
+    cap: Option<SessionCap>,
 ) -> Result<SessionOpened, Failure> {
-    let session = &new.session;
-    let owner = (session.user_id.as_uuid().into_bytes(), auth_epoch, session.created_at.as_millis());
-    if db.execute(Sql::UserSignIn, owner)? == 0 {
+    let (user_id, at) = (new.session.user_id, new.session.created_at);
+    let owner = (user_id.as_uuid().into_bytes(), auth_epoch);
+    if db.optional(Sql::OwnerCheck, owner, |_| Ok(()))?.is_none() {
         return Ok(SessionOpened::Refused);
     }
+    // Decided before anything changes.
+    let Some(evicted) = make_room(db, &Opening { user_id, at, replaces }, cap)? else {
+        return Ok(SessionOpened::CapReached);
+    };
+    db.execute(Sql::UserUsed, (user_id.as_uuid().as_bytes(), at.as_millis()))?;
     insert(db, new)?;
-    let Some(old) = replaces else { return Ok(SessionOpened::Opened(None)) };
-    if db.execute(Sql::SessionDelete, [old.as_uuid().as_bytes()])? == 0 {
-        return Ok(SessionOpened::Opened(None));
-    }
-    let invalidation = append(db, Stale::Session(old), session.created_at)?;
-    Ok(SessionOpened::Opened(Some(invalidation)))
-}
-
-/// Ends all sessions of a user without telling anyone. Returns how many.
-pub(super) fn end_all(db: &Db<'_>, user_id: UserId) -> Result<u64, Failure> {
-    let ended = db.all(Sql::SessionDeleteAll, [user_id.as_uuid().as_bytes()], |_| Ok(()))?;
-    Ok(ended.len() as u64)
-}
-
-fn end(db: &Db<'_>, scope: EndScope, at: Timestamp) -> Result<SessionsEnded, Failure> {
-    let (user_id, ended) = match scope {
-        EndScope::One(user_id, id) => {
-            let ids = (id.as_uuid().into_bytes(), user_id.as_uuid().into_bytes());
-            let ended = db.execute(Sql::SessionDeleteOwn, ids)?;
-            (user_id, if ended == 0 { Vec::new() } else { vec![id] })
-        }
-        EndScope::Others(user_id, kept) => {
-            let ids = (user_id.as_uuid().into_bytes(), kept.as_uuid().into_bytes());
-            (user_id, db.all(Sql::SessionDeleteOthers, ids, |row| rows::session_id(row, 0))?)
-        }
-        EndScope::All(user_id) => {
-            let id = [user_id.as_uuid().into_bytes()];
-            (user_id, db.all(Sql::SessionDeleteAll, id, |row| rows::session_id(row, 0))?)
-        }
-    };
-    let invalidations = match ended.as_slice() {
-        [] => Vec::new(),
-        [id] => vec![append(db, Stale::Session(*id), at)?],
-        [..] => vec![append(db, Stale::User(user_id), at)?],
-    };
-    Ok(SessionsEnded { count: ended.len() as u64, invalidations })
+    let ids: Vec<SessionId> = replaces.into_iter().chain(evicted).collect();
+    Ok(SessionOpened::Opened(end_each(db, &ids, at)?))
 }
 
 #[async_trait]
@@ -115,9 +102,10 @@ impl SessionStore for SqliteStore {
         session: &NewSession,
         auth_epoch: i64,
         replaces: Option<SessionId>,
+        cap: Option<SessionCap>,
     ) -> Result<Durable<SessionOpened>, StoreError> {
         let new = OpenedSession::from(session);
-        self.durable("open a session", move |db| open(db, &new, auth_epoch, replaces)).await
+        self.durable("open a session", move |db| open(db, &new, auth_epoch, replaces, cap)).await
     }
 
     async fn find_session(
@@ -145,6 +133,14 @@ impl SessionStore for SqliteStore {
         self.read("list sessions", |db| {
             db.all(Sql::SessionsOfUser, (user_id.as_uuid().as_bytes(), limit), rows::summary)
         })
+    }
+
+    async fn recently_used(&self, limit: u32) -> Result<Vec<(TokenHash, ActiveSession)>, StoreError> {
+        // The one read that walks a whole table: not on a thread that requests wait for.
+        self.read_aside("read the sessions used last", move |db| {
+            db.all(Sql::RecentlyUsed, [limit], rows::hashed)
+        })
+        .await
     }
 
     async fn end_sessions(

@@ -26,6 +26,9 @@ impl ActivityQueue {
         match waiting.entry(activity.session_id) {
             Entry::Occupied(mut entry) => {
                 let held = entry.get_mut();
+                // The address of the later one that has any: most say only that the session was used again.
+                held.ip =
+                    if activity.at >= held.at { activity.ip.or(held.ip) } else { held.ip.or(activity.ip) };
                 held.at = held.at.max(activity.at);
                 true
             }
@@ -82,6 +85,7 @@ mod tests {
             session_id: SessionId::from_uuid(Uuid::from_u128(session)),
             user_id: UserId::from_uuid(Uuid::nil()),
             at: Timestamp::from_millis(millis),
+            ip: None,
         }
     }
 
@@ -96,6 +100,25 @@ mod tests {
         let mut taken = queue.take(10);
         taken.sort_by_key(|a| a.session_id);
         assert_eq!(taken, [activity(1, 50), activity(2, 10)]);
+    }
+
+    // spec: A5
+    #[test]
+    fn keeps_the_last_address_of_each_session() {
+        let from =
+            |octet: u8, millis: i64| Activity { ip: Some([192, 0, 2, octet].into()), ..activity(1, millis) };
+        let waiting = |activities: &[Activity]| {
+            let queue = ActivityQueue::new(1);
+            for activity in activities {
+                assert!(queue.record(*activity));
+            }
+            queue.take(1)
+        };
+        assert_eq!(waiting(&[activity(1, 10), from(1, 20)]), [from(1, 20)]);
+        assert_eq!(waiting(&[from(1, 10), from(2, 10)]), [from(2, 10)]);
+        assert_eq!(waiting(&[from(1, 10), activity(1, 20)]), [from(1, 20)]);
+        assert_eq!(waiting(&[from(2, 20), from(1, 10)]), [from(2, 20)]);
+        assert_eq!(waiting(&[activity(1, 20), from(1, 10)]), [from(1, 20)]);
     }
 
     #[test]

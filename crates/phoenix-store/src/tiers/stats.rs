@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use phoenix_auth::ports::Tier;
 
+use super::LagStats;
+
 /// Counters since the start, and the state of the moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TierStats {
     /// Answers with a session from memory.
     pub l1_hits: u64,
@@ -28,8 +30,18 @@ pub struct TierStats {
     pub activity_waiting: usize,
     /// Tokens remembered as unknown.
     pub negatives: usize,
+    /// Verified tokens of outside providers that are remembered.
+    pub pooled_tokens: usize,
+    /// How long an entry filled now stays in memory.
+    pub l1_lifetime: Duration,
     /// How long cached sessions may still be used without another read of the log.
     pub lease_remaining: Duration,
+    /// No session is used longer than this after its revocation was acknowledged.
+    pub revocation_bound: Duration,
+    /// How long revocations made elsewhere took to be obeyed here.
+    pub apply_lag: LagStats,
+    /// Answers from memory in an outage, when nobody could say whether the session still counts.
+    pub served_in_grace: u64,
 }
 
 #[derive(Default)]
@@ -38,6 +50,7 @@ pub(super) struct Counters {
     absent: [AtomicU64; 3],
     database_reads: AtomicU64,
     fills_dropped: AtomicU64,
+    served_in_grace: AtomicU64,
 }
 
 impl Counters {
@@ -60,13 +73,12 @@ impl Counters {
         self.fills_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn read(
-        &self,
-        activity_dropped: u64,
-        activity_waiting: usize,
-        negatives: usize,
-        lease_remaining: Duration,
-    ) -> TierStats {
+    pub(super) fn served_in_grace(&self) {
+        self.served_in_grace.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counters; the state of the moment is left at zero.
+    pub(super) fn read(&self) -> TierStats {
         let [l1, l2, l3] = self.hits.each_ref().map(|counter| counter.load(Ordering::Relaxed));
         let [l1_absent, _, l3_absent] = self.absent.each_ref().map(|counter| counter.load(Ordering::Relaxed));
         TierStats {
@@ -77,10 +89,8 @@ impl Counters {
             l3_absent,
             database_reads: self.database_reads.load(Ordering::Relaxed),
             l2_fills_dropped: self.fills_dropped.load(Ordering::Relaxed),
-            activity_dropped,
-            activity_waiting,
-            negatives,
-            lease_remaining,
+            served_in_grace: self.served_in_grace.load(Ordering::Relaxed),
+            ..TierStats::default()
         }
     }
 }

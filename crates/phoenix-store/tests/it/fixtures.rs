@@ -1,13 +1,15 @@
 //! Users and sessions to fill a store with, and short ways to do so.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use phoenix_auth::model::{
-    Durable, Email, PasswordHash, Profile, Provider, Role, Session, SessionId, Timestamp, TokenHash,
-    UserAgent, UserId,
+    ActiveSession, Durable, Email, Identity, PasswordHash, Profile, Provider, Role, Seq, Session, SessionId,
+    Timestamp, TokenHash, UserAgent, UserId,
 };
 use phoenix_auth::ports::{
-    Credentials, FoundSession, NewSession, NewUser, Rotated, Rotation, SessionOpened, UserCreated,
+    Credentials, ExternalOpened, ExternalProfile, FoundSession, LogPage, NewExternalSession, NewSession,
+    NewUser, Rotated, Rotation, SessionOpened, SessionsEnded, UserCreated,
 };
 use uuid::Uuid;
 
@@ -59,9 +61,55 @@ pub(crate) fn new_session(user_id: UserId) -> NewSession {
             provider: Provider::Password,
             device: "Firefox on Linux".to_owned(),
             ip_address: Some("2001:db8::7".parse().expect("an address")),
+            last_ip: Some("2001:db8::7".parse().expect("an address")),
+            fingerprint: None,
         },
         token_hash: next_hash(),
         user_agent: UserAgent::new("Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"),
+    }
+}
+
+/// A user as a provider knows them.
+pub(crate) fn identity(subject: &str) -> Identity {
+    Identity::new("stack:project", subject).expect("an identity")
+}
+
+/// What every outside session of these tests says about its user.
+pub(crate) fn said(email: &str) -> ExternalProfile {
+    let profile = Profile { username: Some("Ada".to_owned()), ..Profile::default() };
+    ExternalProfile { email: Email::parse(email).ok(), email_verified: true, profile }
+}
+
+/// Hash of the provider's session of this name.
+pub(crate) fn external_hash(name: &str) -> TokenHash {
+    let mut bytes = [0xee; 32];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    TokenHash::from_bytes(bytes)
+}
+
+/// A session of this name, at most 32 bytes, for this user of the provider. Its token was issued at noon.
+pub(crate) fn new_external(subject: &str, name: &str) -> NewExternalSession {
+    let user_id = UserId::from_uuid(next_uuid());
+    let NewSession { mut session, user_agent, .. } = new_session(user_id);
+    session.provider = Provider::Stack;
+    NewExternalSession {
+        identity: identity(subject),
+        user_id,
+        profile: said("ada@example.com"),
+        session,
+        external_id: name.to_owned(),
+        token_hash: external_hash(name),
+        user_agent,
+        issued_at: NOON,
+        cap: None,
+    }
+}
+
+/// Opens an outside session that must open.
+pub(crate) async fn open_external(store: &dyn TestStore, new: &NewExternalSession) -> Arc<ActiveSession> {
+    match store.open_external(new).await.map(Durable::acknowledge).expect("the store answers") {
+        ExternalOpened::Opened { active, .. } => active,
+        refused => unreachable!("{refused:?}"),
     }
 }
 
@@ -91,8 +139,8 @@ pub(crate) async fn sign_in(store: &dyn TestStore, user_id: UserId) -> NewSessio
 /// Opens this session at its user's present epoch.
 pub(crate) async fn open(store: &dyn TestStore, session: &NewSession) {
     let epoch = credentials(store, session.session.user_id).await.auth_epoch;
-    let opened = store.open_session(session, epoch, None).await.map(Durable::acknowledge);
-    assert!(matches!(opened, Ok(SessionOpened::Opened(None))), "{opened:?}");
+    let opened = store.open_session(session, epoch, None, None).await.map(Durable::acknowledge);
+    assert!(matches!(opened, Ok(SessionOpened::Opened(SessionsEnded { count: 0, .. }))), "{opened:?}");
 }
 
 pub(crate) async fn credentials(store: &dyn TestStore, user_id: UserId) -> Credentials {
@@ -118,7 +166,11 @@ impl Db {
         self.store.rotate_token(rotation).await.expect("the store answers").acknowledge()
     }
 
+    pub(crate) async fn log_after(&self, seq: u64, limit: u32) -> LogPage {
+        self.store.log_after(Seq(seq), limit).await.expect("the store answers")
+    }
+
     pub(crate) async fn last_seq(&self) -> u64 {
-        self.store.last_seq().await.expect("the store answers").0
+        self.log_after(0, 0).await.last.0
     }
 }

@@ -16,8 +16,11 @@ use phoenix_testkit::wait;
 use crate::fixtures::{NOON, add_user, next_hash, sign_in};
 use crate::harness::{BOUND, on_each_backend, pg_config, pg_store, postgres_db};
 
-const LIMITS: TierLimits = TierLimits {
+pub(crate) const LIMITS: TierLimits = TierLimits {
     l1_max_bytes: 1 << 20,
+    l1_min_ttl: Duration::from_secs(30),
+    outage_grace: Duration::from_mins(5),
+    token_pool_entries: 100,
     l1_ttl: Duration::from_mins(5),
     negative_entries: 100,
     negative_ttl: Duration::from_secs(5),
@@ -28,10 +31,10 @@ const LIMITS: TierLimits = TierLimits {
 
 /// A clock that stands still until it is told to go on.
 #[derive(Default)]
-struct Hand(AtomicU64);
+pub(crate) struct Hand(AtomicU64);
 
 impl Hand {
-    fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         self.0.fetch_add(u64::try_from(time.as_millis()).expect("a short time"), Ordering::SeqCst);
     }
 }
@@ -46,13 +49,13 @@ impl Clock for Hand {
     }
 }
 
-struct Node {
-    tiers: TieredSessions,
-    clock: Arc<Hand>,
+pub(crate) struct Node {
+    pub(crate) tiers: TieredSessions,
+    pub(crate) clock: Arc<Hand>,
 }
 
 impl Node {
-    async fn new(store: Arc<dyn Store>, redis: Option<&RedisConfig>, clock: &Arc<Hand>) -> Self {
+    pub(crate) async fn new(store: Arc<dyn Store>, redis: Option<&RedisConfig>, clock: &Arc<Hand>) -> Self {
         let keys = KeyRing::derive(b"a secret for tests");
         let clock = Arc::clone(clock);
         let redis = redis.map(|config| {
@@ -70,12 +73,15 @@ impl Node {
     async fn ask(&self, hash: &TokenHash) -> Lookup {
         let now = self.clock.now();
         match self.tiers.peek(hash, now) {
-            Some(lookup) => lookup,
+            Some(lookup) => {
+                self.tiers.used(lookup.tier, lookup.found.is_some());
+                lookup
+            }
             None => self.tiers.look_up(hash, now).await.expect("the database answers"),
         }
     }
 
-    async fn answer(&self, hash: &TokenHash) -> (bool, Tier) {
+    pub(crate) async fn answer(&self, hash: &TokenHash) -> (bool, Tier) {
         let lookup = self.ask(hash).await;
         (lookup.found.is_some(), lookup.tier)
     }
@@ -243,7 +249,7 @@ async fn last_seens_are_written_in_batches_and_never_backwards() {
         let mut active = node.ask(&session.token_hash).await.found.expect("it is open");
         for _ in 0..100 {
             node.clock.pass(Duration::from_millis(10));
-            active = node.tiers.seen(&session.token_hash, &active, node.clock.now());
+            active = node.tiers.seen(&session.token_hash, &active, node.clock.now(), None);
         }
         assert_eq!(node.tiers.stats().activity_waiting, 1, "one session, one line");
         assert_eq!(node.tiers.flush_activity(10).await.expect("answers"), 1);

@@ -1,11 +1,12 @@
 //! `phoenix session ...`
 
 use clap::{Args, Subcommand};
-use phoenix_auth::model::{SessionId, SessionSummary};
+use phoenix_auth::model::SessionId;
+use phoenix_auth::ops::SessionLine;
 use phoenix_config::Config;
 use serde_json::{Value, json};
 
-use super::user::{explain, find};
+use super::user::{address, explain, find};
 use super::{Failure, output, with_app};
 
 #[derive(Subcommand, Debug)]
@@ -45,7 +46,7 @@ pub(super) async fn run(config: &Config, command: SessionCommand) -> Result<(), 
         match command {
             SessionCommand::List { user, json } => {
                 let user = find(auth, &user).await?;
-                let sessions = auth.sessions_of(user.id).await.map_err(explain)?;
+                let (_, sessions) = auth.sessions_of(user.id).await.map_err(explain)?;
                 let value = Value::Array(sessions.iter().map(view).collect());
                 output::value(json, &value, || table(&sessions))
             }
@@ -60,15 +61,15 @@ pub(super) async fn run(config: &Config, command: SessionCommand) -> Result<(), 
                     }
                     None => auth.end_all_sessions(user.id).await.map_err(explain)?,
                 };
-                output::text(&format!("{count} session(s) of {} ended.\n", user.email))
+                output::text(&format!("{count} session(s) of {} ended.\n", address(&user)))
             }
         }
     })
     .await
 }
 
-fn view(summary: &SessionSummary) -> Value {
-    let session = &summary.session;
+fn view(line: &SessionLine) -> Value {
+    let session = &line.summary.session;
     json!({
         "id": session.id.to_string(),
         "createdAt": session.created_at.to_string(),
@@ -76,14 +77,18 @@ fn view(summary: &SessionSummary) -> Value {
         "expiresAt": session.expires_at.to_string(),
         "device": session.device,
         "ipAddress": session.ip_address.map(|address| address.to_string()),
-        "userAgent": summary.user_agent,
+        "lastIpAddress": session.last_ip.map(|address| address.to_string()),
+        "country": line.country.map(|country| country.as_str().to_owned()),
+        "userAgent": line.summary.user_agent,
     })
 }
 
-fn table(sessions: &[SessionSummary]) -> String {
+fn table(lines: &[SessionLine]) -> String {
     let mut text = format!("{:36}  {:24}  {:24}  {:39}  device\n", "id", "created", "last seen", "address");
-    for SessionSummary { session, .. } in sessions {
-        let address = session.ip_address.map_or_else(String::new, |address| address.to_string());
+    for line in lines {
+        let session = &line.summary.session;
+        let address =
+            session.last_ip.or(session.ip_address).map_or_else(String::new, |address| address.to_string());
         text += &format!(
             "{}  {}  {}  {address:39}  {}\n",
             session.id, session.created_at, session.last_seen_at, session.device

@@ -1,7 +1,7 @@
 //! `phoenix user ...`
 
 use clap::Subcommand;
-use phoenix_auth::model::{Role, User, UserId};
+use phoenix_auth::model::{Email, Role, User, UserId};
 use phoenix_auth::{Auth, AuthError};
 use phoenix_config::Config;
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> Result<(), Fai
                 let user = find(auth, &user).await?;
                 let password = secret_input::new_password()?;
                 auth.reset_password(user.id, password).await.map_err(explain)?;
-                output::text(&format!("Password of {} set; all sessions ended.\n", user.email))
+                output::text(&format!("Password of {} set; all sessions ended.\n", address(&user)))
             }
         }
     })
@@ -95,7 +95,7 @@ async fn add(auth: &Auth, email: String, role: &str, json: bool) -> Result<(), F
     let password = secret_input::new_password()?;
     let user = auth.add_user(email, password, role).await.map_err(explain)?;
     output::value(json, &view(&user), || {
-        format!("Account {} made for {} as {}.\n", user.id, user.email, user.role)
+        format!("Account {} made for {} as {}.\n", user.id, address(&user), user.role)
     })
 }
 
@@ -120,7 +120,7 @@ async fn list(auth: &Auth, limit: usize, json: bool) -> Result<(), Failure> {
                 user.id,
                 user.role.as_str(),
                 user.created_at,
-                user.email
+                address(user)
             );
         }
         text
@@ -160,10 +160,15 @@ pub(super) fn explain(error: AuthError) -> Failure {
     }
 }
 
+/// The user's address; a user of an outside identity provider may have none.
+pub(super) fn address(user: &User) -> &str {
+    user.email.as_ref().map_or("-", Email::as_str)
+}
+
 fn view(user: &User) -> Value {
     json!({
         "id": user.id.to_string(),
-        "email": user.email.as_str(),
+        "email": user.email.as_ref().map(Email::as_str),
         "role": user.role.as_str(),
         "disabled": user.disabled,
         "createdAt": user.created_at.to_string(),
@@ -176,6 +181,9 @@ fn describe(user: &User) -> String {
     let state = if user.disabled { "disabled" } else { "enabled" };
     format!(
         "id           {}\nemail        {}\nrole         {}\nstate        {state}\ncreated      {}\nlast active  {last}\n",
-        user.id, user.email, user.role, user.created_at
+        user.id,
+        address(user),
+        user.role,
+        user.created_at
     )
 }

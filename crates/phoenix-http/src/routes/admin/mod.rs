@@ -1,7 +1,9 @@
 //! `/api/admin/*`: what an administrator may do.
 
+pub(crate) mod events_list;
 pub(crate) mod sessions_end;
 pub(crate) mod sessions_list;
+pub(crate) mod user_events;
 pub(crate) mod user_get;
 pub(crate) mod user_patch;
 pub(crate) mod user_session_end;

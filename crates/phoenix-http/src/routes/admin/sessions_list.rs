@@ -22,8 +22,8 @@ pub(crate) async fn handle(
     State(parts): State<HttpParts>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let sessions = parts.auth.sessions_of(user_id(id)?).await?;
-    let limits = &parts.auth.policy().sessions;
-    let sessions = sessions.iter().map(|summary| SessionLineView::of(summary, false, limits)).collect();
+    let (user, lines) = parts.auth.sessions_of(user_id(id)?).await?;
+    let limits = parts.auth.policy().sessions.of(&user.role);
+    let sessions = lines.iter().map(|line| SessionLineView::of(line, limits)).collect();
     Ok(json(StatusCode::OK, &SessionsView { sessions }))
 }

@@ -36,11 +36,14 @@ pub(crate) async fn handle(
     Json(body): Json<Body>,
 ) -> Result<Response, Problem> {
     let replaces = match identity {
-        Identity::Known(caller, _) => Some(caller.active.session.id),
-        Identity::Anonymous | Identity::Rejected(_) => None,
+        // A session of an outside provider is not ours to replace.
+        Identity::Known(caller, _) if !caller.active.session.provider.is_external() => {
+            Some(caller.active.session.id)
+        }
+        Identity::Known(..) | Identity::Anonymous | Identity::Rejected(_) => None,
     };
     let Body { email, password, transport } = body;
     let signed = parts.auth.login(LoginRequest { email, password, client: context.client, replaces }).await?;
-    let limits = &parts.auth.policy().sessions;
+    let limits = parts.auth.policy().sessions.of(&signed.active.user.role);
     Ok(signed_in(StatusCode::OK, &signed, transport, context.cookie_form, limits))
 }

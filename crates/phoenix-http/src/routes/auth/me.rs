@@ -18,5 +18,6 @@ pub(crate) async fn handle(State(parts): State<HttpParts>, Caller(caller, _): Ca
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    (headers, json::me(&caller.active, &parts.auth.policy().sessions)).into_response()
+    let limits = parts.auth.policy().sessions.of(&caller.active.user.role);
+    (headers, json::me(&caller.active, limits)).into_response()
 }

@@ -3,6 +3,7 @@
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod me;
+pub(crate) mod own_events;
 pub(crate) mod own_session_end;
 pub(crate) mod own_sessions_end;
 pub(crate) mod own_sessions_list;
@@ -37,7 +38,7 @@ impl From<Carrier> for Transport {
     fn from(carrier: Carrier) -> Self {
         match carrier {
             Carrier::Cookie => Self::Cookie,
-            Carrier::Bearer => Self::Bearer,
+            Carrier::Bearer | Carrier::ProviderHeader | Carrier::ProviderCookie => Self::Bearer,
         }
     }
 }

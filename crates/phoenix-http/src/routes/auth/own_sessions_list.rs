@@ -28,8 +28,7 @@ pub(crate) async fn handle(
     Caller(caller, _): Caller,
 ) -> Result<Response, Problem> {
     let lines = parts.auth.own_sessions(&caller).await?;
-    let limits = &parts.auth.policy().sessions;
-    let sessions =
-        lines.iter().map(|line| SessionLineView::of(&line.summary, line.current, limits)).collect();
+    let limits = parts.auth.policy().sessions.of(&caller.active.user.role);
+    let sessions = lines.iter().map(|line| SessionLineView::of(line, limits)).collect();
     Ok(json(StatusCode::OK, &SessionsView { sessions }))
 }

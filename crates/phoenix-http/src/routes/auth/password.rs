@@ -35,6 +35,6 @@ pub(crate) async fn handle(
     let request =
         PasswordRequest { current: body.current_password, new: body.new_password, client: context.client };
     let signed = parts.auth.change_password(&caller, request).await?;
-    let limits = &parts.auth.policy().sessions;
+    let limits = parts.auth.policy().sessions.of(&signed.active.user.role);
     Ok(signed_in(StatusCode::OK, &signed, carrier.into(), context.cookie_form, limits))
 }

@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use phoenix_auth::model::SessionToken;
+use phoenix_auth::ops::Rejection;
 
 use super::signed_in;
 use crate::credentials::Presented;
@@ -21,14 +22,23 @@ pub(crate) async fn handle(
     identity: Identity,
     request: Request,
 ) -> Result<Response, Problem> {
-    let presented = match Presented::find(request.headers(), context.cookie_form) {
-        Presented::Token(text, carrier) => SessionToken::parse(text).map(|token| (token, carrier)),
+    // Who must sign in again on this device gets no new token there; every other verdict is the store's to give.
+    if matches!(identity, Identity::Rejected(Rejection::Reauthenticate)) {
+        return Err(Kind::Reauthenticate.into());
+    }
+    let provider = parts.settings.provider.as_ref();
+    let presented = match Presented::find(request.headers(), context.cookie_form, provider) {
+        Presented::Token(text, carrier) => SessionToken::parse(&text).map(|token| (token, carrier)),
         Presented::None | Presented::Malformed | Presented::Ambiguous => None,
     };
     let Some((token, carrier)) = presented else {
-        return Err(identity.required().err().unwrap_or_else(|| Kind::MalformedToken.into()));
+        return Err(match identity.required() {
+            Ok((caller, _)) if caller.active.session.provider.is_external() => Kind::ExternalSession.into(),
+            Ok(_) => Kind::MalformedToken.into(),
+            Err(problem) => problem,
+        });
     };
-    let signed = parts.auth.refresh(&token).await?;
-    let limits = &parts.auth.policy().sessions;
+    let signed = parts.auth.refresh(&token, &context.client).await?;
+    let limits = parts.auth.policy().sessions.of(&signed.active.user.role);
     Ok(signed_in(StatusCode::OK, &signed, carrier.into(), context.cookie_form, limits))
 }

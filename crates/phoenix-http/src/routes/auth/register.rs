@@ -52,6 +52,6 @@ pub(crate) async fn handle(
     let profile = Profile { username, first_name, last_name, image_url, timezone, locale };
     let request = RegisterRequest { email, password, profile, client: context.client };
     let signed = parts.auth.register(request).await?;
-    let limits = &parts.auth.policy().sessions;
+    let limits = parts.auth.policy().sessions.of(&signed.active.user.role);
     Ok(signed_in(StatusCode::CREATED, &signed, transport, context.cookie_form, limits))
 }

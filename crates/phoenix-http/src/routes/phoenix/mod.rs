@@ -3,4 +3,5 @@
 pub(crate) mod healthz;
 pub(crate) mod openapi;
 pub(crate) mod readyz;
+pub(crate) mod stack_webhook;
 pub(crate) mod status;

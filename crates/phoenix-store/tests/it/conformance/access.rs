@@ -20,18 +20,18 @@ async fn a_new_role_ends_every_session_and_refuses_those_being_opened() {
         let session = sign_in(&*db.store, id).await;
         let before = credentials(&*db.store, id).await;
         let role = Role::parse("editor").expect("a role");
-        let AccessChanged::Changed { user, invalidation: Some(invalidation) } =
-            change(db, id, Some(role), None).await
-        else {
+        let AccessChanged::Changed { user, ended } = change(db, id, Some(role), None).await else {
             panic!("the role changes");
         };
         assert_eq!(user.role, role);
-        assert_eq!(invalidation.stale, Stale::User(id));
+        assert_eq!((ended.count, ended.invalidations.len()), (1, 1));
+        assert_eq!(ended.invalidations[0].stale, Stale::User(id));
         assert!(db.find(&session.token_hash).await.is_none());
         let after = credentials(&*db.store, id).await;
         assert_eq!(after.auth_epoch, before.auth_epoch + 1);
         assert_eq!(after.user.role, role);
-        let late = db.store.open_session(&new_session(id), before.auth_epoch, None).await.expect("answers");
+        let late =
+            db.store.open_session(&new_session(id), before.auth_epoch, None, None).await.expect("answers");
         assert!(matches!(late.acknowledge(), SessionOpened::Refused));
     })
     .await;
@@ -47,7 +47,7 @@ async fn a_disabled_account_opens_no_session_until_it_is_enabled() {
         };
         assert!(user.disabled);
         let epoch = credentials(&*db.store, id).await.auth_epoch;
-        let refused = db.store.open_session(&new_session(id), epoch, None).await.expect("answers");
+        let refused = db.store.open_session(&new_session(id), epoch, None, None).await.expect("answers");
         assert!(matches!(refused.acknowledge(), SessionOpened::Refused));
         change(db, id, None, Some(false)).await;
         sign_in(&*db.store, id).await;
@@ -62,11 +62,11 @@ async fn a_change_that_changes_nothing_ends_nothing() {
         let id = add_user(&*db.store, "ada@example.com").await;
         let session = sign_in(&*db.store, id).await;
         for (role, disabled) in [(None, None), (Some(Role::user()), Some(false)), (None, Some(false))] {
-            let AccessChanged::Changed { user, invalidation } = change(db, id, role, disabled).await else {
+            let AccessChanged::Changed { user, ended } = change(db, id, role, disabled).await else {
                 panic!("the account exists");
             };
             assert_eq!(user.id, id);
-            assert!(invalidation.is_none());
+            assert!(ended.count == 0 && ended.invalidations.is_empty() && ended.external.is_empty());
         }
         assert_eq!(credentials(&*db.store, id).await.auth_epoch, 0);
         assert_eq!(db.last_seq().await, 0);

@@ -90,7 +90,7 @@ async fn the_walk_over_idle_sessions_starts_again_from_the_beginning() {
         let early = sign_in(&*db.store, id).await;
         let late = sign_in(&*db.store, id).await;
         let end_late =
-            phoenix_auth::ports::Activity { session_id: early.session.id, user_id: id, at: at(50) };
+            phoenix_auth::ports::Activity { session_id: early.session.id, user_id: id, at: at(50), ip: None };
         db.store.record_activity(&[end_late]).await.expect("answers").into_inner();
         // Removes the later of the two, so the walk stands behind the earlier one.
         assert_eq!(remove(db, at(60), at(40), 1).await, 1);

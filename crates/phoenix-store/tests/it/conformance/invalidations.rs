@@ -1,14 +1,13 @@
 //! The log of what became stale: its order is the order of commits.
 
 use futures_util::future::{join, join_all};
-use phoenix_auth::model::Seq;
 use phoenix_auth::ports::{EndScope, Invalidation, Stale};
 
 use crate::fixtures::{add_user, at, sign_in};
 use crate::harness::{Db, on_each_backend};
 
 async fn after(db: &Db, seq: u64, limit: u32) -> Vec<Invalidation> {
-    db.store.invalidations_after(Seq(seq), limit).await.expect("the store answers")
+    db.log_after(seq, limit).await.entries
 }
 
 async fn end_one(db: &Db, millis: i64) -> Stale {
@@ -32,7 +31,12 @@ async fn entries_are_read_in_order_and_in_pages() {
         let all = after(db, 0, 100).await;
         assert_eq!(all.iter().map(|entry| entry.seq.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
         assert_eq!(all.iter().map(|entry| entry.stale).collect::<Vec<_>>(), ended);
+        assert_eq!(all.iter().map(|entry| entry.at).collect::<Vec<_>>(), [1, 2, 3, 4, 5].map(at));
         assert_eq!(after(db, 1, 2).await, all[1..3]);
+        // The last number given out is the same on every page.
+        for (seq, limit) in [(0, 0), (0, 2), (3, 10), (5, 10), (99, 10)] {
+            assert_eq!(db.log_after(seq, limit).await.last.0, 5);
+        }
         assert!(after(db, 5, 10).await.is_empty());
         assert!(after(db, u64::MAX, 10).await.is_empty());
     })

@@ -2,10 +2,15 @@
 
 mod access;
 mod accounts;
+mod caps;
 mod clean_up;
 mod differential;
+mod events;
+mod external;
+mod external_ends;
 mod instance;
 mod invalidations;
+mod model;
 mod passwords;
 mod races;
 mod rotation;

@@ -25,7 +25,7 @@ async fn no_session_opened_with_the_old_password_survives_its_change() {
             let logins = |count| {
                 join_all((0..count).map(|_| async {
                     db.store
-                        .open_session(&new_session(id), 0, None)
+                        .open_session(&new_session(id), 0, None, None)
                         .await
                         .map(Durable::acknowledge)
                         .expect("answers")
@@ -34,7 +34,7 @@ async fn no_session_opened_with_the_old_password_survives_its_change() {
             let change =
                 async { db.store.change_password(&change).await.map(Durable::acknowledge).expect("answers") };
             let (_, (changed, _)) = join(logins(3), join(change, logins(3))).await;
-            assert!(matches!(changed, SessionOpened::Opened(Some(_))));
+            assert!(matches!(changed, SessionOpened::Opened(_)));
             let left = db.store.sessions_of(id, 100).await.expect("answers");
             assert_eq!(left.iter().map(|line| line.session.id).collect::<Vec<_>>(), [expected]);
         }
@@ -50,7 +50,7 @@ async fn no_session_survives_a_change_of_access() {
             let id = add_user(&*db.store, &format!("user{round}@example.com")).await;
             let logins = join_all((0..4).map(|_| async {
                 db.store
-                    .open_session(&new_session(id), 0, None)
+                    .open_session(&new_session(id), 0, None, None)
                     .await
                     .map(Durable::acknowledge)
                     .expect("answers")
@@ -89,6 +89,7 @@ async fn operations_on_the_same_rows_do_not_get_in_each_others_way() {
                     session_id: new.session.id,
                     user_id: new.session.user_id,
                     at: at(round),
+                    ip: None,
                 })
                 .collect();
             let backward: Vec<Activity> = forward.iter().rev().copied().collect();

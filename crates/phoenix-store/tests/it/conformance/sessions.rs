@@ -1,9 +1,12 @@
 //! Sessions: opened, found by their token, listed, ended, used.
 
-use phoenix_auth::model::{Durable, SessionId};
+use phoenix_auth::model::{DeviceFeatures, Durable, Fingerprint, KeyRing, SessionId};
 use phoenix_auth::ports::{Activity, EndScope, SessionOpened, SessionsEnded, Stale};
 
-use crate::fixtures::{NOON, add_user, at, credentials, new_session, next_hash, next_uuid, open, sign_in};
+use crate::fixtures::{
+    NOON, add_user, at, credentials, external_hash, new_external, new_session, next_hash, next_uuid, open,
+    open_external, sign_in,
+};
 use crate::harness::{Db, on_each_backend};
 
 async fn end(db: &Db, scope: EndScope) -> SessionsEnded {
@@ -51,7 +54,7 @@ async fn a_session_is_opened_only_at_the_epoch_that_was_checked() {
         let id = add_user(&*db.store, "ada@example.com").await;
         let nobody = new_session(phoenix_auth::model::UserId::from_uuid(next_uuid()));
         for (session, epoch) in [(new_session(id), 1), (new_session(id), -1), (nobody, 0)] {
-            let opened = db.store.open_session(&session, epoch, None).await.map(Durable::acknowledge);
+            let opened = db.store.open_session(&session, epoch, None, None).await.map(Durable::acknowledge);
             assert!(matches!(opened, Ok(SessionOpened::Refused)), "{opened:?}");
             assert!(db.find(&session.token_hash).await.is_none());
         }
@@ -68,22 +71,21 @@ async fn a_new_session_ends_the_one_it_replaces() {
         for owner in [id, other] {
             let old = sign_in(&*db.store, owner).await;
             let new = new_session(id);
-            let opened = db.store.open_session(&new, 0, Some(old.session.id)).await.expect("answers");
-            let SessionOpened::Opened(Some(ended)) = opened.acknowledge() else {
-                panic!("the old session ends");
-            };
-            assert_eq!(ended.stale, Stale::Session(old.session.id));
+            let opened = db.store.open_session(&new, 0, Some(old.session.id), None).await.expect("answers");
+            let SessionOpened::Opened(ended) = opened.acknowledge() else { panic!("it is opened") };
+            assert_eq!((ended.count, ended.invalidations.len()), (1, 1));
+            assert_eq!(ended.invalidations[0].stale, Stale::Session(old.session.id));
             assert!(db.find(&old.token_hash).await.is_none());
             assert!(db.find(&new.token_hash).await.is_some());
         }
         // One that ended already costs nothing.
         let gone = Some(SessionId::from_uuid(next_uuid()));
-        let opened = db.store.open_session(&new_session(id), 0, gone).await.expect("answers");
-        assert!(matches!(opened.acknowledge(), SessionOpened::Opened(None)));
+        let opened = db.store.open_session(&new_session(id), 0, gone, None).await.expect("answers");
+        assert!(matches!(opened.acknowledge(), SessionOpened::Opened(SessionsEnded { count: 0, .. })));
         // A refused one ends nothing.
         let kept = sign_in(&*db.store, id).await;
         let refused =
-            db.store.open_session(&new_session(id), 7, Some(kept.session.id)).await.expect("answers");
+            db.store.open_session(&new_session(id), 7, Some(kept.session.id), None).await.expect("answers");
         assert!(matches!(refused.acknowledge(), SessionOpened::Refused));
         assert!(db.find(&kept.token_hash).await.is_some());
     })
@@ -172,7 +174,8 @@ async fn activity_moves_times_forward_and_never_back() {
     on_each_backend(async |db| {
         let id = add_user(&*db.store, "ada@example.com").await;
         let session = sign_in(&*db.store, id).await;
-        let used = |millis| Activity { session_id: session.session.id, user_id: id, at: at(millis) };
+        let used =
+            |millis| Activity { session_id: session.session.id, user_id: id, at: at(millis), ip: None };
         let record =
             async |batch: &[Activity]| db.store.record_activity(batch).await.expect("answers").into_inner();
         let times = async || {
@@ -187,10 +190,91 @@ async fn activity_moves_times_forward_and_never_back() {
         record(&[used(12), used(30), used(20)]).await;
         assert_eq!(times().await, (at(30), Some(at(30))));
         // A session that ended meanwhile is no error, and its user was active all the same.
-        let gone = Activity { session_id: SessionId::from_uuid(next_uuid()), user_id: id, at: at(40) };
+        let gone =
+            Activity { session_id: SessionId::from_uuid(next_uuid()), user_id: id, at: at(40), ip: None };
         assert_eq!(record(&[gone]).await, 0);
         assert_eq!(times().await, (at(30), Some(at(40))));
         assert_eq!(db.last_seq().await, 0);
+    })
+    .await;
+}
+
+// spec: D15
+#[tokio::test]
+async fn the_address_of_the_last_use_is_kept() {
+    on_each_backend(async |db| {
+        let id = add_user(&*db.store, "ada@example.com").await;
+        let session = sign_in(&*db.store, id).await;
+        let used = |millis, ip: &str| {
+            let session_id = session.session.id;
+            Activity { session_id, user_id: id, at: at(millis), ip: ip.parse().ok() }
+        };
+        let record =
+            async |batch: &[Activity]| db.store.record_activity(batch).await.expect("answers").into_inner();
+        let last = async || {
+            let session = db.find(&session.token_hash).await.expect("open").active.session;
+            (session.last_seen_at, session.last_ip.map(|ip| ip.to_string()).unwrap_or_default())
+        };
+        // Without one the time moves alone.
+        assert_eq!(record(&[used(10, "")]).await, 1);
+        assert_eq!(last().await, (at(10), "2001:db8::7".to_owned()));
+        // Another at the same moment is not lost, and writing it again writes nothing.
+        assert_eq!(record(&[used(10, "192.0.2.1")]).await, 1);
+        assert_eq!(record(&[used(10, "192.0.2.1")]).await, 0);
+        assert_eq!(last().await, (at(10), "192.0.2.1".to_owned()));
+        // An earlier one counts for nothing.
+        assert_eq!(record(&[used(9, "192.0.2.9")]).await, 0);
+        assert_eq!(last().await, (at(10), "192.0.2.1".to_owned()));
+        // In one batch: the latest known one, if it is not before what is stored.
+        assert_eq!(record(&[used(30, ""), used(20, "192.0.2.2"), used(15, "192.0.2.3")]).await, 1);
+        assert_eq!(last().await, (at(30), "192.0.2.2".to_owned()));
+        assert_eq!(record(&[used(40, ""), used(29, "192.0.2.4")]).await, 1);
+        assert_eq!(last().await, (at(40), "192.0.2.2".to_owned()));
+        assert_eq!(record(&[used(41, "192.0.2.5"), used(41, "::1")]).await, 1);
+        assert_eq!(last().await, (at(41), "::1".to_owned()));
+        let opened_from = db.find(&session.token_hash).await.expect("open").active.session.ip_address;
+        assert_eq!(opened_from, session.session.ip_address);
+    })
+    .await;
+}
+
+// spec: D15
+#[tokio::test]
+async fn the_device_a_session_was_opened_on_reads_back() {
+    on_each_backend(async |db| {
+        let id = add_user(&*db.store, "ada@example.com").await;
+        let mut session = new_session(id);
+        let features = DeviceFeatures { user_agent: Some("curl/8.5.0"), ..DeviceFeatures::default() };
+        session.session.fingerprint =
+            Some(Fingerprint::of(&features, &KeyRing::derive(b"a secret for tests")));
+        session.session.last_ip = None;
+        open(&*db.store, &session).await;
+        assert_eq!(db.find(&session.token_hash).await.expect("open").active.session, session.session);
+    })
+    .await;
+}
+
+// spec: D15
+#[tokio::test]
+async fn the_sessions_used_last_are_read_with_their_hashes() {
+    on_each_backend(async |db| {
+        let id = add_user(&*db.store, "ada@example.com").await;
+        let outside = open_external(&*db.store, &new_external("u1", "s1")).await;
+        let mut expected = vec![(external_hash("s1"), outside.session.clone())];
+        for seen in [30, 10, 20] {
+            let mut session = new_session(id);
+            session.session.last_seen_at = at(seen);
+            open(&*db.store, &session).await;
+            expected.push((session.token_hash, session.session));
+        }
+        expected.sort_by_key(|(_, session)| std::cmp::Reverse(session.last_seen_at));
+        for limit in [0, 2, 4, 100] {
+            let read = db.store.recently_used(limit).await.expect("answers");
+            let read: Vec<_> = read.into_iter().map(|(hash, active)| (hash, active.session)).collect();
+            assert_eq!(read, expected[..expected.len().min(limit as usize)]);
+        }
+        let first = db.store.recently_used(1).await.expect("answers").remove(0).1;
+        assert_eq!(first.user, credentials(&*db.store, id).await.user);
     })
     .await;
 }
@@ -203,7 +287,12 @@ async fn a_batch_larger_than_a_transaction_is_written_whole() {
         let mut batch = Vec::new();
         for _ in 0..3 {
             let session_id = sign_in(&*db.store, id).await.session.id;
-            batch.extend((1..400).map(|millis| Activity { session_id, user_id: id, at: at(millis) }));
+            batch.extend((1..400).map(|millis| Activity {
+                session_id,
+                user_id: id,
+                at: at(millis),
+                ip: None,
+            }));
         }
         db.store.record_activity(&batch).await.expect("answers").into_inner();
         let listed = db.store.sessions_of(id, 10).await.expect("answers");

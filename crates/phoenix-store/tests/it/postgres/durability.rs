@@ -32,7 +32,7 @@ async fn settings_seen(server_setting: &str) -> Vec<Vec<Option<String>>> {
     let user = new_user("ada@example.com");
     let session = new_session(user.id);
     store.create_user(&user, Some(&session)).await.expect("answers").acknowledge();
-    let seen = Activity { session_id: session.session.id, user_id: user.id, at: at(10) };
+    let seen = Activity { session_id: session.session.id, user_id: user.id, at: at(10), ip: None };
     store.record_activity(&[seen]).await.expect("answers").into_inner();
     server.query(database, "SELECT what, setting FROM public.witness ORDER BY what").expect("answers")
 }

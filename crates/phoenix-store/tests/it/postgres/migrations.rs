@@ -1,7 +1,7 @@
 //! Migrations: by many nodes at once, beside an application's own tables, and never of a newer schema.
 
 use futures_util::future::join_all;
-use phoenix_auth::ports::AccountStore;
+use phoenix_auth::ports::{AccountStore, EndScope, SessionStore};
 use phoenix_store::postgres::{self, PgStore};
 use phoenix_store::{ConnectError, migrate::HistoryError};
 use phoenix_testkit::postgres::{Postgres, database_name};
@@ -96,4 +96,48 @@ async fn an_applications_own_tables_of_the_same_names_are_left_alone() {
     assert_eq!(users, [[Some("theirs".to_owned())]]);
     let columns = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public'";
     assert_eq!(server.query(database, columns).expect("answers"), [[Some("3".to_owned())]]);
+}
+
+/// A database of the first version, with an account and a session in it.
+const OLD_ROWS: &str = "
+    INSERT INTO phoenix.users VALUES ('00000000-0000-7000-8000-000000000001', 'ada@example.com', 'ada@example.com',
+        false, '$', 'user', false, NULL, NULL, NULL, NULL, NULL, NULL, '{}', 0, 0, 0, NULL);
+    INSERT INTO phoenix.sessions VALUES ('00000000-0000-7000-8000-000000000002',
+        '00000000-0000-7000-8000-000000000001', sha256('1'), NULL, NULL, 0, 9000000000000, 'password');
+    INSERT INTO phoenix.session_activity VALUES ('00000000-0000-7000-8000-000000000002', 5, 'curl', 'curl/8',
+        '192.0.2.1');";
+
+#[tokio::test]
+async fn what_the_first_version_stored_is_found_by_the_second() {
+    let server = Postgres::shared();
+    let url = server.create_database();
+    let tasks = TaskTracker::new();
+    let database = database_name(&url);
+    let first = &phoenix_store::migrate::POSTGRES[0];
+    let checksum = first.checksum().map(|byte| format!("{byte:02x}")).concat();
+    let old = format!(
+        "CREATE SCHEMA phoenix; CREATE TABLE phoenix.migrations (version integer PRIMARY KEY, name text NOT NULL, \
+         checksum bytea NOT NULL, applied_ms bigint NOT NULL); {} {OLD_ROWS} \
+         INSERT INTO phoenix.migrations VALUES (1, '{}', '\\x{checksum}', 0); \
+         GRANT ALL ON SCHEMA phoenix TO phoenix; ALTER SCHEMA phoenix OWNER TO phoenix; \
+         DO $$ DECLARE t text; BEGIN FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'phoenix' \
+         LOOP EXECUTE format('ALTER TABLE phoenix.%I OWNER TO phoenix', t); END LOOP; END $$;",
+        first.sql, first.name
+    );
+    server.execute(database, &old).expect("a superuser may");
+    // Columns with constant defaults and new tables only: no table is written anew.
+    let files = "SELECT relname, relfilenode FROM pg_class WHERE relname IN \
+                 ('users', 'sessions', 'session_activity', 'sessions_token_hash') ORDER BY relname";
+    let before = server.query(database, files).expect("answers");
+    let refused = PgStore::connect(pg_config(url.clone()), &tasks).await.expect_err("one step is missing");
+    assert!(matches!(refused, ConnectError::NotMigrated { found: 1, .. }), "{refused}");
+    let store = pg_store(pg_config(url.clone())).await;
+    assert_eq!(server.query(database, files).expect("answers"), before);
+    let recent = store.recently_used(10).await.expect("answers");
+    let (session, user) = (&recent[0].1.session, &recent[0].1.user);
+    assert_eq!((session.last_ip, session.fingerprint, session.last_seen_at.as_millis()), (None, None, 5));
+    assert_eq!(user.email.as_ref().map(phoenix_auth::model::Email::as_str), Some("ada@example.com"));
+    let scope = EndScope::All(user.id);
+    let ended = store.end_sessions(scope, session.last_seen_at).await.expect("answers").acknowledge();
+    assert_eq!((ended.count, ended.external.len()), (1, 0));
 }

@@ -1,6 +1,7 @@
 //! What only PostgreSQL can get wrong: outages, pools, plans, migrations by many nodes.
 
 mod durability;
+mod listen;
 mod migrations;
 mod order;
 mod outages;

@@ -33,7 +33,7 @@ async fn sequence_order_is_commit_order_however_long_a_commit_takes() {
     let reader = async {
         let mut seen = 0;
         while seen < ENDED {
-            for entry in store.invalidations_after(Seq(seen), 1000).await.expect("answers") {
+            for entry in store.log_after(Seq(seen), 1000).await.expect("answers").entries {
                 assert_eq!(entry.seq.0, seen + 1, "an entry became visible before the one in front of it");
                 seen = entry.seq.0;
             }

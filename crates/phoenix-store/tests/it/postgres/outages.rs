@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use phoenix_auth::model::Timestamp;
+use phoenix_auth::model::{Seq, Timestamp};
 use phoenix_auth::ports::{
     AccountStore, EndScope, InvalidationLog, NewSession, SessionStore, StoreError, StoreErrorKind,
 };
@@ -56,7 +56,7 @@ async fn a_killed_server_is_an_outage_and_recovery_needs_no_restart() {
     server.restart().expect("it starts again");
     finds_again(&store, &session).await;
     let user_id = session.session.user_id;
-    let opened = store.open_session(&new_session(user_id), 0, None).await.expect("writes work again");
+    let opened = store.open_session(&new_session(user_id), 0, None, None).await.expect("writes work again");
     opened.acknowledge();
     assert_eq!(store.sessions_of(user_id, 10).await.expect("answers").len(), 2);
 }
@@ -70,7 +70,7 @@ async fn connections_ended_by_a_failover_are_replaced_before_a_caller_notices_a_
     let user_id = session.session.user_id;
     for _ in 0..5 {
         server.end_sessions(database_name(&url)).expect("a superuser may");
-        store.open_session(&new_session(user_id), 0, None).await.expect("retried").acknowledge();
+        store.open_session(&new_session(user_id), 0, None, None).await.expect("retried").acknowledge();
         finds_again(&store, &session).await;
     }
     assert_eq!(store.sessions_of(user_id, 10).await.expect("answers").len(), 6);
@@ -86,14 +86,14 @@ async fn a_paused_server_times_calls_out_within_their_bound() {
         ..pg_config(server.create_database())
     };
     let (store, session, _running) = running(config).await;
-    store.last_seq().await.expect("answers");
+    store.log_after(Seq(0), 0).await.expect("answers");
     server.pause().expect("it runs");
     let calls = async {
         let mut kinds = Vec::new();
         kinds.push(find(&store, &session).await.expect_err("paused").kind());
         kinds.push(store.has_users().await.expect_err("paused").kind());
         let session = new_session(session.session.user_id);
-        kinds.push(store.open_session(&session, 0, None).await.expect_err("paused").kind());
+        kinds.push(store.open_session(&session, 0, None, None).await.expect_err("paused").kind());
         kinds
     };
     let kinds = tokio::time::timeout(Duration::from_secs(5), calls).await.expect("three bounds, and some");
@@ -104,7 +104,7 @@ async fn a_paused_server_times_calls_out_within_their_bound() {
     server.resume().expect("it is paused");
     finds_again(&store, &session).await;
     wait::until(BOUND, "writes to work again", || async {
-        store.open_session(&new_session(session.session.user_id), 0, None).await.is_ok()
+        store.open_session(&new_session(session.session.user_id), 0, None, None).await.is_ok()
     })
     .await;
 }
@@ -132,12 +132,12 @@ async fn a_read_only_database_is_read_and_says_so() {
     })
     .await;
     let user_id = session.session.user_id;
-    let error = store.open_session(&new_session(user_id), 0, None).await.expect_err("read-only");
+    let error = store.open_session(&new_session(user_id), 0, None, None).await.expect_err("read-only");
     assert_eq!(error.kind(), StoreErrorKind::ReadOnly, "{error:?}");
     assert_eq!(store.sessions_of(user_id, 10).await.expect("reads work").len(), 1);
     server.set_read_only(database_name(&url), false).expect("a superuser may");
     wait::until(BOUND, "writes to work again", || async {
-        store.open_session(&new_session(user_id), 0, None).await.is_ok()
+        store.open_session(&new_session(user_id), 0, None, None).await.is_ok()
     })
     .await;
 }
@@ -164,8 +164,13 @@ async fn a_full_disk_and_a_locked_row_have_their_own_kinds() {
     let (client, connection) = driver.connect(tokio_postgres::NoTls).await.expect("connects");
     TaskTracker::new().spawn(connection);
     client.batch_execute("BEGIN; UPDATE phoenix.users SET locale = 'xx'").await.expect("locks");
-    let error = store.open_session(&new_session(session.session.user_id), 0, None).await.expect_err("locked");
+    let error =
+        store.open_session(&new_session(session.session.user_id), 0, None, None).await.expect_err("locked");
     assert_eq!(error.kind(), StoreErrorKind::TimedOut, "{error:?}");
     client.batch_execute("ROLLBACK").await.expect("unlocks");
-    store.open_session(&new_session(session.session.user_id), 0, None).await.expect("answers").acknowledge();
+    store
+        .open_session(&new_session(session.session.user_id), 0, None, None)
+        .await
+        .expect("answers")
+        .acknowledge();
 }

@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use phoenix_auth::model::{Timestamp, TokenHash};
-use phoenix_auth::ports::SessionStore;
+use phoenix_auth::ports::{AccountStore, Activity, SessionStore};
 use phoenix_store::postgres::{self, PgStore};
 use phoenix_testkit::postgres::{Postgres, database_name};
 use phoenix_testkit::wait;
 
+use crate::fixtures::{at, new_session, new_user};
 use crate::harness::{BOUND, pg_config, pg_store};
 
 const SESSIONS: u32 = 100_000;
@@ -20,6 +21,18 @@ const FILL: &str = "
         sha256(n::text::bytea), NULL, NULL, 0, 9000000000000, 'password' FROM generate_series(1, 100000) n;
     INSERT INTO phoenix.session_activity SELECT md5('s' || n)::uuid, 0, 'curl', 'curl/8', '192.0.2.1'
         FROM generate_series(1, 100000) n;";
+
+/// As many identities, endings, events and deliveries, so that an index is worth its while.
+const FILL_OUTSIDE: &str = "
+    INSERT INTO phoenix.identities SELECT 'stack:p', n::text, md5(n::text)::uuid FROM generate_series(1, 1000) n;
+    INSERT INTO phoenix.ended_external_sessions SELECT sha256(('e' || n)::bytea), n FROM generate_series(1, 20000) n;
+    INSERT INTO phoenix.webhook_deliveries SELECT 'd' || n, n FROM generate_series(1, 20000) n;
+    INSERT INTO phoenix.security_events SELECT md5('v' || n)::uuid, n, 'token-replayed',
+        md5((n % 1000 + 1)::text)::uuid, NULL, NULL, '' FROM generate_series(1, 20000) n;
+    INSERT INTO phoenix.invalidations SELECT n, 'user', md5(n::text)::uuid, 0 FROM generate_series(1, 20000) n;
+    UPDATE phoenix.invalidation_counter SET seq = 20000;";
+const IDENTITY_UPDATE: &str = "text, text, text, boolean, text, text, text, text, text, text, bigint";
+const SESSION: &str = "uuid, uuid, bytea, bigint, bigint, text, bigint, text, text, inet, inet, bytea, text";
 
 async fn filled() -> (PgStore, String) {
     let url = Postgres::shared().create_database();
@@ -99,17 +112,68 @@ async fn a_session_is_looked_up_in_its_covering_index_alone_and_fast() {
 #[tokio::test]
 async fn accounts_are_looked_up_through_an_index() {
     let (_store, url) = filled().await;
+    let server = Postgres::shared();
+    server.execute(database_name(&url), FILL_OUTSIDE).expect("fills");
+    server.execute(database_name(&url), "ANALYZE").expect("a superuser may");
     for (name, types, values) in [
         ("credentials", "text", "'1@example.com'"),
         ("credentials_by_id", "uuid", "'00000000-0000-0000-0000-000000000001'"),
         ("sessions_of_user", "uuid, bigint", "'00000000-0000-0000-0000-000000000001', 500"),
         ("user_page", "uuid, bigint", "'00000000-0000-0000-0000-000000000001', 50"),
         ("other_administrator", "uuid", "'00000000-0000-0000-0000-000000000001'"),
-        ("invalidations_after", "bigint, bigint", "1, 100"),
+        ("sessions_beyond_cap", "uuid, uuid, bigint, bigint, bigint", "NULL, NULL, 0, 0, 4"),
+        ("identity_owner_lock", "text, text", "'stack:p', 'u'"),
+        (
+            "identity_update",
+            IDENTITY_UPDATE,
+            "'stack:p', 'u', '', false, NULL, NULL, NULL, NULL, NULL, NULL, 0",
+        ),
+        ("identities_of_user", "uuid", "NULL"),
+        ("external_ended", "bytea", "'\\x00'"),
+        ("external_opened", "bytea", "'\\x00'"),
+        ("external_open", SESSION, "NULL, NULL, NULL, 0, 0, '', 0, '', '', NULL, NULL, NULL, ''"),
+        ("session_end_each", "uuid[], bigint", "'{}', 0"),
+        ("session_end_own", "uuid, uuid, bigint", "NULL, NULL, 0"),
+        ("session_end_all", "uuid, bigint", "NULL, 0"),
+        ("event_page", "uuid, bigint", "NULL, 100"),
+        ("event_page_of_user", "uuid, bigint, uuid", "NULL, 100, NULL"),
+        ("event_trim", "bigint, bigint", "0, 100"),
+        ("ending_trim", "bigint, bigint", "0, 100"),
+        ("delivery_trim", "bigint, bigint", "0, 100"),
+        ("activity_record", "uuid[], bigint[], inet[], bigint[]", "'{}', '{}', '{}', '{}'"),
     ] {
         let plan = generic_plan(&url, types, name, values);
         assert!(plan.contains("Index") && !plan.contains("Seq Scan"), "{name}:\n{plan}");
     }
+    // The counter is a table of one row.
+    let plan = generic_plan(&url, "bigint, bigint", "log_after", "1, 100")
+        .replace("Seq Scan on invalidation_counter", "");
+    assert!(plan.contains("invalidations_pkey") && !plan.contains("Seq Scan"), "{plan}");
+}
+
+/// An update that touches no index stays on its page: half the log, and no index grows.
+// spec: A3
+#[tokio::test]
+async fn noting_when_and_where_from_a_session_is_used_touches_no_index() {
+    let url = Postgres::shared().create_database();
+    let store = pg_store(pg_config(url.clone())).await;
+    let user = new_user("ada@example.com");
+    let session = new_session(user.id);
+    store.create_user(&user, Some(&session)).await.expect("answers").acknowledge();
+    for number in 1..=20_u8 {
+        let ip = Some([192, 0, 2, number].into());
+        let last = Activity { session_id: session.session.id, user_id: user.id, at: at(number.into()), ip };
+        assert_eq!(store.record_activity(&[last]).await.expect("answers").into_inner(), 1);
+    }
+    store.close();
+    let counted =
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'session_activity'";
+    wait::until(BOUND, "the server to have counted the updates", || async {
+        let rows = Postgres::shared().query(database_name(&url), counted).expect("answers");
+        assert_eq!(rows[0][0], rows[0][1], "all of them on their page");
+        rows[0][0].as_deref() == Some("20")
+    })
+    .await;
 }
 
 // spec: A8

@@ -94,7 +94,7 @@ async fn a_caller_waits_for_a_connection_no_longer_than_it_may() {
         assert_eq!((pool.in_use, pool.timeouts), (1, 1));
         client.batch_execute("ROLLBACK").await.expect("unlocks");
     };
-    let (opened, ()) = tokio::join!(store.open_session(&session, 0, None), unlock);
+    let (opened, ()) = tokio::join!(store.open_session(&session, 0, None, None), unlock);
     opened.expect("goes on when the row is free").acknowledge();
     store.has_users().await.expect("the connection is free again");
 }
@@ -111,12 +111,12 @@ async fn a_caller_that_goes_away_leaves_no_transaction_behind() {
     TaskTracker::new().spawn(connection);
     client.batch_execute("BEGIN; UPDATE phoenix.users SET locale = 'xx'").await.expect("locks");
     let session = new_session(user.id);
-    let cancelled = store.open_session(&session, 0, None);
+    let cancelled = store.open_session(&session, 0, None, None);
     let gone = tokio::time::timeout(Duration::from_millis(100), cancelled).await;
     assert!(gone.is_err(), "the row is locked");
     client.batch_execute("ROLLBACK").await.expect("unlocks");
     assert_eq!(store.stats().pool.in_use, 0);
-    store.open_session(&new_session(user.id), 0, None).await.expect("answers").acknowledge();
+    store.open_session(&new_session(user.id), 0, None, None).await.expect("answers").acknowledge();
     let open = store.sessions_of(user.id, 10).await.expect("answers");
     assert_eq!(open.len(), 1, "the cancelled one was rolled back");
 }

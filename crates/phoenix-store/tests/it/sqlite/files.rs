@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use futures_util::future::join_all;
-use phoenix_auth::ports::{AccountStore, SessionStore, StoreErrorKind};
+use phoenix_auth::ports::{AccountStore, EndScope, SessionStore, StoreErrorKind};
 use phoenix_store::migrate::HistoryError;
 use phoenix_store::sqlite::{self, SqliteConfig, SqliteStore};
 use phoenix_store::{ConnectError, StoreStatus};
@@ -69,6 +69,36 @@ fn an_unmigrated_file_is_refused_and_status_makes_none() {
     assert!(!config.file.exists());
     let error = SqliteStore::open(config).expect_err("not migrated");
     assert!(matches!(error, ConnectError::NotMigrated { found: 0, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_the_first_version_stored_is_found_by_the_second() {
+    let folder = folder();
+    let config = SqliteConfig::in_folder(folder.path());
+    let first = &phoenix_store::migrate::SQLITE[0];
+    let connection = rusqlite::Connection::open(&config.file).expect("opens");
+    let old = "
+        CREATE TABLE migrations (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum BLOB NOT NULL,
+            applied_ms INTEGER NOT NULL) STRICT;
+        INSERT INTO users VALUES (zeroblob(16), 'ada@example.com', 'ada@example.com', 0, '$', 'user', 0, NULL, NULL,
+            NULL, NULL, NULL, NULL, '{}', 0, 0, 0, NULL);
+        INSERT INTO sessions VALUES (zeroblob(32), zeroblob(16), zeroblob(16), NULL, NULL, 0, 9000000000000,
+            'password');
+        INSERT INTO session_activity VALUES (zeroblob(16), 5, 'curl', 'curl/8', '192.0.2.1');";
+    connection.execute_batch(first.sql).expect("the first step");
+    connection.execute_batch(old).expect("fills");
+    connection
+        .execute("INSERT INTO migrations VALUES (1, ?1, ?2, 0)", (first.name, first.checksum()))
+        .expect("fills");
+    drop(connection);
+    sqlite::migrate(&config).expect("takes the second step");
+    let store = SqliteStore::open(config).expect("opens");
+    let recent = store.recently_used(10).await.expect("answers");
+    let (session, user) = (&recent[0].1.session, &recent[0].1.user);
+    assert_eq!((session.last_ip, session.fingerprint, session.last_seen_at.as_millis()), (None, None, 5));
+    assert_eq!(user.email.as_ref().map(phoenix_auth::model::Email::as_str), Some("ada@example.com"));
+    let ended = store.end_sessions(EndScope::All(user.id), session.last_seen_at).await.expect("answers");
+    assert_eq!(ended.acknowledge().count, 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use phoenix_auth::model::Seq;
 use phoenix_auth::ports::{AccountStore, InvalidationLog, NewSession, SessionStore, StoreErrorKind};
 use phoenix_store::sqlite::{self, SqliteConfig, SqliteStore};
 
@@ -91,7 +92,7 @@ async fn writes_that_arrive_together_share_commits() {
     // Each commit writes every page it changed once more; alone, each would write at least two.
     let written = frames() - before;
     assert!(written < 200, "{written} pages for 200 writes");
-    assert_eq!(store.last_seq().await.expect("answers").0, 0);
+    assert_eq!(store.log_after(Seq(0), 0).await.expect("answers").last.0, 0);
     assert_eq!(store.stats().writes_waiting, 0);
 }
 
@@ -125,7 +126,7 @@ async fn a_write_that_fails_takes_nobody_in_its_group_with_it() {
             NewSession { token_hash, ..session }
         })
         .collect();
-    let ends = join_all(sessions.iter().map(|session| store.open_session(session, 0, None))).await;
+    let ends = join_all(sessions.iter().map(|session| store.open_session(session, 0, None, None))).await;
     for (number, end) in ends.into_iter().enumerate() {
         match end {
             Ok(_) => assert!(number % 3 != 0),

@@ -171,7 +171,7 @@ async fn administrators_list_and_end_the_sessions_of_anybody() {
 }
 
 /// Everything that only administrators may ask, about a user.
-fn operations(id: &str) -> [(Method, String, Option<Value>); 6] {
+fn operations(id: &str) -> [(Method, String, Option<Value>); 7] {
     let sessions = format!("{}/sessions", user(id));
     [
         (Method::GET, USERS.to_owned(), None),
@@ -179,6 +179,7 @@ fn operations(id: &str) -> [(Method, String, Option<Value>); 6] {
         (Method::PATCH, user(id), Some(json!({"disabled": true}))),
         (Method::GET, sessions.clone(), None),
         (Method::DELETE, sessions.clone(), None),
+        (Method::GET, format!("{}/security-events", user(id)), None),
         (Method::DELETE, format!("{sessions}/{NOBODY}"), None),
     ]
 }
@@ -230,7 +231,19 @@ async fn the_status_is_short_for_everybody_and_full_for_administrators() {
 
         let full = status(&node.client, Some(&mut admin)).await;
         let parts: Vec<&str> = full.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(parts, ["database", "pool", "redis", "status", "tiers", "uptimeSeconds", "version"]);
+        let (first, last) =
+            (["database", "pool", "providers", "redis"], ["status", "tiers", "uptimeSeconds"]);
+        assert_eq!(parts, [&first[..], &["revocation"], &last, &["version"]].concat());
+        assert_eq!(full["providers"], json!([]), "none is configured");
+        let revocation = &full["revocation"];
+        assert_eq!((&revocation["boundSeconds"], &revocation["servedInGrace"]), (&json!(2.0), &json!(0)));
+        let lease = revocation["leaseRemainingSeconds"].as_f64().unwrap();
+        assert!(
+            (0.5..=2.0).contains(&lease),
+            "a second has passed, at most half a second to the next: {lease}"
+        );
+        assert_eq!(revocation["push"].is_null(), backend == Backend::Sqlite, "one node has nobody to tell");
+        assert!(!full["tiers"].as_object().unwrap().contains_key("leaseRemainingMs"));
         assert_eq!((&full["status"], &full["uptimeSeconds"]), (&json!("ok"), &json!(1)));
         let kind = if backend == Backend::Sqlite { "sqlite" } else { "postgresql" };
         assert_eq!(full["database"]["kind"], kind);

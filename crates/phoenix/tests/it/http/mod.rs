@@ -11,6 +11,7 @@ mod redis_outage;
 mod sessions;
 mod sign_in;
 mod special_accounts;
+mod stack_auth;
 mod stampede;
 mod support;
 mod tiers;

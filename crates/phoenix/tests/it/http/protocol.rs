@@ -9,6 +9,9 @@ use tokio::net::TcpStream;
 
 use super::support::{ADMIN, Backend, ME, SOON, Site, assert_marked, assert_problem};
 
+/// Where a provider tells what happened to its users.
+const WEBHOOK: &str = "/api/phoenix/webhooks/stack";
+
 // spec: A13 M12
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_with_prior_knowledge_is_answered() {
@@ -95,9 +98,15 @@ async fn probes_and_the_description_need_no_session() {
     assert_marked(&response);
     let description = response.json();
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
-    // Every operation it names is there, and takes the method it names.
+    // Every operation it names is there, and takes the method it names; webhooks only where their secret is configured.
     for (path, operations) in description["paths"].as_object().unwrap() {
         let path = path.replace("{id}", "x").replace("{sessionId}", "x");
+        if path == WEBHOOK {
+            let delivery = node.client.post(&path).send().await.unwrap();
+            assert_marked(&delivery);
+            assert_problem(&delivery, 404, "not-found");
+            continue;
+        }
         for method in operations.as_object().unwrap().keys() {
             let method: Method = method.to_uppercase().parse().unwrap();
             let response = node.client.request(method.clone(), &path).send().await.unwrap();

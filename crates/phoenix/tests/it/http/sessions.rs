@@ -81,8 +81,13 @@ async fn sessions_are_listed_and_ended_one_the_others_or_all() {
             assert_eq!(line["current"], line["id"] == own.as_str());
             assert_eq!(line["lastSeenAt"], "2026-01-01T00:00:00.000Z");
             assert!(line["userAgent"].as_str().unwrap().contains("Firefox/140.0"));
+            assert_eq!(
+                (&line["ipAddress"], &line["lastIpAddress"]),
+                (&json!("127.0.0.1"), &json!("127.0.0.1"))
+            );
+            assert_eq!(line["country"], Value::Null, "no file that knows is configured");
             redact(&mut line);
-            assert_eq!(line.as_object().unwrap().len(), 10);
+            assert_eq!(line.as_object().unwrap().len(), 12);
         }
 
         let victim = format!("{SESSIONS}/{}", second.session_id().await);

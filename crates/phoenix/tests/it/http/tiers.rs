@@ -34,12 +34,13 @@ impl Seen {
 
 // spec: A1 A13 M12
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_request_of_a_session_reads_the_database_and_the_others_memory() {
+async fn the_first_request_of_a_cold_session_reads_the_database_and_the_others_memory() {
     on_every_backend(async |backend| {
         let site = Site::new(backend);
+        let [token] = site.cold_tokens(["ada@example.com"]).await;
         let node = site.node().await;
         let mut admin = node.administrator().await;
-        let mut browser = node.registered("ada@example.com").await;
+        let mut browser = Browser::with_token(&node.client, &token);
         let (status, before) = (admin.status().await, admin.statements().await);
         let mut seen = Seen::default();
         let first = browser.me().await;
@@ -65,9 +66,36 @@ async fn the_first_request_of_a_session_reads_the_database_and_the_others_memory
     .await;
 }
 
+// spec: A1 A13
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_just_signed_in_is_answered_from_memory() {
+    on_every_backend(async |backend| {
+        let site = Site::new(backend);
+        let node = site.node().await;
+        let mut admin = node.administrator().await;
+        let (mut registered, mut signed_in) =
+            (node.registered("ada@example.com").await, node.signed_in(ADMIN).await);
+        let (status, before) = (admin.status().await, admin.statements().await);
+        let mut seen = Seen::default();
+        for browser in [&mut registered, &mut signed_in] {
+            for _ in 0..3 {
+                let response = browser.me().await;
+                assert_eq!((response.status.as_u16(), response.header("x-cache-hit")), (200, Some("l1")));
+                seen.note(&response);
+            }
+        }
+        let after = admin.statements().await;
+        assert!(after.since(&before).is_empty(), "the database was not asked");
+        seen.l1 += 2;
+        assert_eq!(Seen::between(&status, &admin.status().await), seen, "each answer is counted once");
+        node.stop().await;
+    })
+    .await;
+}
+
 // spec: A1 A13 G3
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_used_on_one_node_is_known_to_the_others_through_redis() {
+async fn a_session_opened_on_one_node_is_known_to_the_others_through_redis() {
     let redis = Redis::start().unwrap();
     let site = Site::with_redis(&redis);
     let (one, two) = (site.node().await, site.node().await);
@@ -76,7 +104,7 @@ async fn a_session_used_on_one_node_is_known_to_the_others_through_redis() {
     let mut used: Vec<Browser> = Vec::new();
     for number in 0..5 {
         let mut browser = one.registered(&format!("user{number}@example.com")).await;
-        assert_eq!(browser.me().await.header("x-cache-hit"), Some("l3"));
+        assert_eq!(browser.me().await.header("x-cache-hit"), Some("l1"));
         used.push(browser);
     }
     wait::until(SOON, "six sessions in Redis", || async { redis.command(&["DBSIZE"]).unwrap() == ":6" })

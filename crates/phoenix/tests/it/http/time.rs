@@ -110,7 +110,12 @@ async fn ended_sessions_are_removed_a_bounded_number_at_a_time() {
         for _ in 0..7 {
             node.token(ADMIN).await;
         }
-        let bounds = CleanUp { batch: 2, max_batches: 1, invalidation_age: Duration::from_hours(1) };
+        let bounds = CleanUp {
+            batch: 2,
+            max_batches: 1,
+            invalidation_age: Duration::from_hours(1),
+            event_age: Duration::from_hours(1),
+        };
         assert_eq!(node.app.auth.clean_up(bounds).await.unwrap(), 0, "live sessions stay");
         site.clock.advance_day(IDLE + 2 * STEP + MILLISECOND);
         let mut live = node.signed_in(ADMIN).await;

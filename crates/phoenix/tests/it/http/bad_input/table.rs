@@ -9,6 +9,10 @@ const CHANGE: &str = "/api/auth/password";
 const ME: &str = "/api/auth/me";
 const SESSIONS: &str = "/api/auth/sessions";
 const USERS: &str = "/api/admin/users";
+const EVENTS: &str = "/api/auth/security-events";
+const EVERYBODYS_EVENTS: &str = "/api/admin/security-events";
+const EVENT_PAGES: &str = "limit=0 limit=201 limit=-1 limit=x limit= limit=99999999999 limit=1.5 before=x before= \
+                           before=%00 after=x limit=1&limit=2 before=019b0000-0000-7000-8000-00000000000";
 const NOBODY: &str = "/api/admin/users/019b0000-0000-7000-8000-000000000000";
 
 /// What a request may refer to.
@@ -337,6 +341,22 @@ fn places(facts: &Facts) -> Vec<Row> {
     for query in [""].into_iter().chain(scopes.split(' ')) {
         let request = admin("DELETE", &format!("{SESSIONS}?{query}"));
         rows.push(row(format!("the scope {query:?}"), request, 400, "invalid-parameter"));
+    }
+    for path in [EVENTS, EVERYBODYS_EVENTS, &format!("{NOBODY}/security-events")] {
+        for query in EVENT_PAGES.split(' ') {
+            let request = admin("GET", &format!("{path}?{query}"));
+            rows.push(row(format!("the page {path}?{query}"), request, 400, "invalid-parameter"));
+        }
+        rows.push(row(format!("nobody's {path}"), Raw::get(path, facts), 401, "unauthenticated"));
+        rows.push(row(format!("POST {path}"), admin("POST", path), 405, "method-not-allowed"));
+    }
+    for id in ["x", "%00", "019b0000-0000-7000-8000-000000000000"] {
+        let request = admin("GET", &format!("{USERS}/{id}/security-events"));
+        rows.push(row(format!("the events of {id}"), request, 404, "not-found"));
+    }
+    for path in [EVERYBODYS_EVENTS, &format!("{NOBODY}/security-events")] {
+        let request = Raw::get(path, facts).bearer(&facts.user_token);
+        rows.push(row(format!("a user asks for {path}"), request, 403, "forbidden"));
     }
     let pages = "limit=0 limit=201 limit=-1 limit=x limit= limit=99999999999 limit=1.5 after=x after= page=2 \
                  limit=1&limit=2";

@@ -16,8 +16,21 @@ use super::{ADMIN, Browser, ME, PASSWORD, SOON, assert_marked};
 
 const STATUS: &str = "/api/phoenix/status";
 /// Statements that run beside the requests.
-const BACKGROUND: [&str; 5] =
-    ["probe", "last_seq", "invalidations_after", "expired_delete", "invalidation_trim"];
+const BACKGROUND: [&str; 13] = [
+    "probe",
+    "log_after",
+    "notify",
+    "recently_used",
+    "event_insert",
+    "expired_delete",
+    "expired_doomed",
+    "idle_scan",
+    "idle_delete",
+    "invalidation_trim",
+    "event_trim",
+    "delivery_trim",
+    "ending_trim",
+];
 
 /// How often each statement ran, without those that run beside the requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,7 +51,7 @@ impl Node {
         app.auth.reconcile_special_accounts().await.unwrap();
         let socket = listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = socket.local_addr().unwrap();
-        let (stack, limits) = (app.stack(&config), ConnectionLimits::of(&config));
+        let (stack, limits) = (app.stack(&config).unwrap(), ConnectionLimits::of(&config));
         let accepting = listener::serve(socket, stack, limits, app.clock(), app.lifecycle.clone());
         app.lifecycle.spawn("accept loop", accepting);
         let client = Client::new(address).with_bound(Duration::from_mins(2));
@@ -119,11 +132,15 @@ impl Browser {
 
     /// Waits until this client is answered from memory: the lease is fresh and the session is kept.
     pub(in crate::http) async fn until_in_memory(&mut self) {
-        let (client, token) = (self.client().clone(), self.token());
-        wait::until(SOON, "an answer from memory", || async {
-            let response = client.get(ME).bearer(&token).send().await.unwrap();
-            assert_eq!(response.status, 200, "{}", response.text());
-            response.header("x-cache-hit") == Some("l1")
+        // As the browser would: another device would be noticed.
+        let browser = self.clone();
+        wait::until(SOON, "an answer from memory", || {
+            let mut browser = browser.clone();
+            async move {
+                let response = browser.me().await;
+                assert_eq!(response.status, 200, "{}", response.text());
+                response.header("x-cache-hit") == Some("l1")
+            }
         })
         .await;
     }

@@ -51,6 +51,8 @@ impl Site {
             ("PHOENIX_REDIS_COMMAND_TIMEOUT", "5s"),
             ("PHOENIX_REDIS_CONNECT_TIMEOUT", "5s"),
             ("PHOENIX_CLEANUP_INTERVAL", "1d"),
+            // Caches fill as they are used, so that a test can tell what filled them.
+            ("PHOENIX_WARM_ENTRIES", "0"),
             ("PHOENIX_ADMIN_EMAIL", ADMIN),
             ("PHOENIX_ADMIN_PASSWORD", PASSWORD),
             ("DB_POOL_MIN", "1"),
@@ -103,5 +105,23 @@ impl Site {
     /// Starts a node; the first one makes the administrator.
     pub(in crate::http) async fn node(&self) -> Node {
         Node::start(self.config(), self.world.clone()).await
+    }
+
+    /// Starts a node with another setting than the rest; an empty value is none.
+    pub(in crate::http) async fn node_with(&self, name: &str, value: &str) -> Node {
+        let sources = self.sources.clone().with_env(name, value);
+        Node::start(load(&sources).unwrap().config, self.world.clone()).await
+    }
+
+    /// Tokens of sessions that are in the database and in no cache, one for each address: made by a node without
+    /// Redis that has ended. No other node may run on the embedded database meanwhile.
+    pub(in crate::http) async fn cold_tokens<const N: usize>(&self, emails: [&str; N]) -> [String; N] {
+        let node = self.node_with("REDIS_URL", "").await;
+        let mut tokens = Vec::new();
+        for email in emails {
+            tokens.push(node.registered(email).await.token());
+        }
+        node.stop().await;
+        tokens.try_into().unwrap()
     }
 }

@@ -1,0 +1,234 @@
+//! Where a request carries an access token of an outside identity provider, besides `Authorization: Bearer`.
+//!
+//! Stack Auth's SDKs hand the token over in their own headers and cookies, under the old name (`stack`) and the new
+//! (`hexclave`). Judges nothing: the token is verified elsewhere.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+
+/// Both names of everything.
+const FAMILIES: [Family; 2] = [
+    Family {
+        name: "stack",
+        access: HeaderName::from_static("x-stack-access-token"),
+        pair: HeaderName::from_static("x-stack-auth"),
+    },
+    Family {
+        name: "hexclave",
+        access: HeaderName::from_static("x-hexclave-access-token"),
+        pair: HeaderName::from_static("x-hexclave-auth"),
+    },
+];
+
+/// Most cookies of one request that are looked at.
+const MAX_COOKIES: usize = 128;
+
+struct Family {
+    name: &'static str,
+    access: HeaderName,
+    pair: HeaderName,
+}
+
+/// The tokens as the SDK hands them to a backend.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pair {
+    access_token: Option<String>,
+}
+
+/// What a refresh cookie of the present form holds.
+#[derive(Deserialize)]
+struct RefreshCookie {
+    refresh_token: String,
+    #[serde(default)]
+    updated_at_millis: i64,
+}
+
+/// Whether a header of the SDK's is there more than once.
+pub(crate) fn is_ambiguous(headers: &HeaderMap) -> bool {
+    let twice = |name| headers.get_all(name).iter().nth(1).is_some();
+    FAMILIES.iter().any(|family| twice(&family.access) || twice(&family.pair))
+}
+
+/// The token in a header of the SDK's.
+pub(crate) fn in_headers(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    for family in &FAMILIES {
+        let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+        if let Some(token) = text(&family.access).map(str::trim).filter(|token| !token.is_empty()) {
+            return Some(Cow::Borrowed(token));
+        }
+        if let Some(token) = text(&family.pair).and_then(|json| access_token(json.as_bytes())) {
+            return Some(Cow::Owned(token));
+        }
+    }
+    None
+}
+
+/// The token in a bearer credential of the form `stackauth_<base64>` or `hexclave_<base64>`.
+pub(crate) fn in_bearer(text: &str) -> Option<String> {
+    let encoded = text.strip_prefix("stackauth_").or_else(|| text.strip_prefix("hexclave_"))?;
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let decoded = [STANDARD, URL_SAFE]
+        .iter()
+        .find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(encoded.as_bytes()).ok())?;
+    access_token(&decoded)
+}
+
+fn access_token(json: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Pair>(json).ok()?.access_token.filter(|token| !token.is_empty())
+}
+
+/// The access token in the SDK's cookies. It counts only together with the refresh token it belongs to, as it does
+/// for the SDK: a browser that signed in as somebody else may still hold the old one.
+pub(crate) fn in_cookies(headers: &HeaderMap, project: &str) -> Option<String> {
+    FAMILIES.iter().find_map(|family| {
+        let cookies = Cookies::of(headers, family.name, project);
+        let (refresh, access) = cookies.access?;
+        (cookies.refresh? == refresh).then_some(access).filter(|access| !access.is_empty())
+    })
+}
+
+/// One family's cookies of one project.
+#[derive(Default)]
+struct Cookies {
+    /// The refresh token that the SDK would choose: a bare one outright, else the one updated last.
+    refresh: Option<String>,
+    access: Option<(String, String)>,
+}
+
+impl Cookies {
+    fn of(headers: &HeaderMap, family: &str, project: &str) -> Self {
+        let mut found = Self::default();
+        let (mut bare, mut newest) = (None, None::<RefreshCookie>);
+        let refresh = format!("{family}-refresh");
+        let ours = format!("{refresh}-{project}");
+        for (name, value) in pairs(headers).take(MAX_COOKIES) {
+            if name.strip_suffix("-access") == Some(family) {
+                found.access = decoded(value).and_then(|json| serde_json::from_str(&json).ok());
+            } else if name == refresh || name == ours {
+                bare = decoded(value);
+            } else if let Some(rest) = name.strip_prefix("__Host-").unwrap_or(name).strip_prefix(&*ours)
+                && (rest == "--default" || rest.starts_with("--custom-"))
+            {
+                let cookie =
+                    decoded(value).and_then(|json| serde_json::from_str::<RefreshCookie>(&json).ok());
+                newest = match (newest, cookie) {
+                    (Some(held), Some(other)) if other.updated_at_millis > held.updated_at_millis => {
+                        Some(other)
+                    }
+                    (held, other) => held.or(other),
+                };
+            }
+        }
+        found.refresh = bare.or(newest.map(|cookie| cookie.refresh_token));
+        found
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let texts = headers.get_all(COOKIE).into_iter().filter_map(|header| header.to_str().ok());
+    texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}
+
+fn decoded(value: &str) -> Option<String> {
+    percent_decode_str(value).decode_utf8().ok().map(Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const PROJECT: &str = "0190163d-8694-739b-aea5-966c26f8ad91";
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).expect("a header value"));
+        }
+        headers
+    }
+
+    fn cookie(text: &str) -> Option<String> {
+        in_cookies(&headers(&[("cookie", text)]), PROJECT)
+    }
+
+    // spec: A10
+    #[test]
+    fn both_names_of_every_header_are_read() {
+        for name in ["x-stack-access-token", "x-hexclave-access-token"] {
+            assert_eq!(in_headers(&headers(&[(name, " a.b.c ")])).as_deref(), Some("a.b.c"), "{name}");
+        }
+        for name in ["x-stack-auth", "x-hexclave-auth"] {
+            let json = r#"{"accessToken":"a.b.c","refreshToken":"r"}"#;
+            assert_eq!(in_headers(&headers(&[(name, json)])).as_deref(), Some("a.b.c"), "{name}");
+        }
+        for bad in ["", "{", "[]", r#"{"accessToken":null}"#, r#"{"accessToken":""}"#, r#"{"accessToken":1}"#]
+        {
+            assert_eq!(in_headers(&headers(&[("x-stack-auth", bad)])), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_there_twice_is_ambiguous() {
+        for family in &FAMILIES {
+            for name in [&family.access, &family.pair] {
+                let mut twice = HeaderMap::new();
+                twice.append(name, HeaderValue::from_static("a"));
+                assert!(!is_ambiguous(&twice), "{name}");
+                twice.append(name, HeaderValue::from_static("a"));
+                assert!(is_ambiguous(&twice), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bearer_of_the_sdk_is_unpacked() {
+        // {"accessToken":"a.b.c"}
+        for text in ["stackauth_eyJhY2Nlc3NUb2tlbiI6ImEuYi5jIn0=", "hexclave_eyJhY2Nlc3NUb2tlbiI6ImEuYi5jIn0"]
+        {
+            assert_eq!(in_bearer(text).as_deref(), Some("a.b.c"), "{text}");
+        }
+        for bad in ["stackauth_", "stackauth_!!", "stackauth_e30=", "phx_s_x", "eyJ.e.s"] {
+            assert_eq!(in_bearer(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_access_cookie_counts_only_with_its_refresh_token() {
+        let access = "stack-access=%5B%22r1%22%2C%22a.b.c%22%5D";
+        let refresh = |token: &str, at: u64| {
+            format!("%7B%22refresh_token%22%3A%22{token}%22%2C%22updated_at_millis%22%3A{at}%7D")
+        };
+        let host = format!("__Host-stack-refresh-{PROJECT}--default");
+        let plain = format!("stack-refresh-{PROJECT}--custom-mzxw6");
+        assert_eq!(cookie(&format!("{access}; {host}={}", refresh("r1", 5))).as_deref(), Some("a.b.c"));
+        assert_eq!(cookie(access), None, "no refresh token");
+        assert_eq!(cookie(&format!("{access}; {host}={}", refresh("r2", 5))), None, "another's");
+        let both =
+            |one, other| format!("{access}; {host}={}; {plain}={}", refresh("r1", one), refresh("r2", other));
+        assert_eq!(cookie(&both(9, 5)).as_deref(), Some("a.b.c"));
+        assert_eq!(cookie(&both(5, 9)), None, "the one updated last wins");
+        assert_eq!(
+            cookie(&format!("{}; stack-refresh=r1", both(5, 9))).as_deref(),
+            Some("a.b.c"),
+            "a bare one wins"
+        );
+        let other = "__Host-stack-refresh-0190163d-0000-739b-aea5-966c26f8ad91--default";
+        assert_eq!(cookie(&format!("{access}; {other}={}", refresh("r1", 5))), None, "of another project");
+        let twin = format!("hexclave-access=%5B%22r%22%2C%22x.y.z%22%5D; hexclave-refresh-{PROJECT}=r");
+        assert_eq!(cookie(&twin).as_deref(), Some("x.y.z"));
+        for bad in ["stack-access=; stack-refresh=r", "stack-access=%5B%22r%22%5D; stack-refresh=r", "=;;=a"]
+        {
+            assert_eq!(cookie(bad), None, "{bad}");
+        }
+    }
+}
