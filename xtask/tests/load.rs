@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use xtask::bench::load::{self, Expect, Plan, Requests};
+use xtask::bench::load::{self, Answer, Asker, Expect, Plan, Requests};
 use xtask::bench::reference::ReferenceServer;
 
 fn reference() -> Result<ReferenceServer> {
@@ -162,4 +162,41 @@ fn a_server_that_is_not_there_is_an_error() -> Result<()> {
 fn a_request_is_encoded_with_its_length() {
     let bytes = load::request("POST", "/a", &[("host", "x")], b"{}");
     assert_eq!(bytes, b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}");
+}
+
+#[tokio::test]
+async fn an_asker_keeps_its_connection_and_opens_another_after_an_error() -> Result<()> {
+    let answers =
+        ["200 OK\r\nx-cache-hit: l1", "503 Unavailable", "", "200 OK\r\nconnection: close", "200 OK"];
+    let address = scripted(move |number, _| match answers.get(number) {
+        None | Some(&"") => String::new(),
+        Some(head) => format!("HTTP/1.1 {head}\r\ncontent-length: 9000\r\n\r\n{}", "x".repeat(9000)),
+    })?;
+    let mut asker = Asker::new(address, Duration::from_secs(20));
+    let request = load::request("GET", "/", &[("host", "x")], b"");
+    let expect = Expect::status(200).with_header("x-cache-hit", "l1");
+    assert_eq!(asker.ask(&request, &expect).await?, Answer { status: 200, good: true });
+    assert_eq!(asker.ask(&request, &expect).await?, Answer { status: 503, good: false });
+    assert!(asker.ask(&request, &expect).await.is_err());
+    assert_eq!(asker.ask(&request, &expect).await?, Answer { status: 200, good: false });
+    assert_eq!(asker.ask(&request, &Expect::status(200)).await?, Answer { status: 200, good: true });
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_asker_gives_up_in_time_and_refuses_what_has_no_end() -> Result<()> {
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let request = load::request("GET", "/", &[("host", "x")], b"");
+    let mut asker = Asker::new(silent.local_addr()?, Duration::from_millis(50));
+    let error = asker.ask(&request, &Expect::status(200)).await.expect_err("nobody answers");
+    assert!(error.to_string().contains("in time"), "{error}");
+    for answer in [
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nxx",
+    ] {
+        let address = scripted(move |_, _| answer.to_owned())?;
+        let mut asker = Asker::new(address, Duration::from_secs(20));
+        assert!(asker.ask(&request, &Expect::status(200)).await.is_err(), "{answer}");
+    }
+    Ok(())
 }

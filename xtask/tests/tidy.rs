@@ -15,6 +15,7 @@ use regex::Regex;
 const MAY_DEPEND_ON: &[(&str, Option<&[&str]>)] = &[
     ("phoenix-config", Some(&[])),
     ("phoenix-auth", Some(&[])),
+    ("phoenix-identity", Some(&[])),
     ("phoenix-store", Some(&["phoenix-auth", "phoenix-cache", "phoenix-resilience"])),
     (
         "phoenix-http",

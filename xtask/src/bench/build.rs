@@ -1,4 +1,4 @@
-//! Release builds of the workspace's own binaries. Cargo's messages go to standard error.
+//! Builds of the workspace's own binaries. Cargo's messages go to standard error.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,8 +13,20 @@ use crate::shell;
 /// # Errors
 /// When it does not build.
 pub fn release(package: &str, binary: &str) -> Result<PathBuf> {
-    let arguments = ["build", "--release", "--package", package, "--bin", binary];
-    let mut command = shell::cargo(&arguments);
+    built(package, binary, &["--release"])
+}
+
+/// Builds binary `binary` of package `package` as tests are built and returns its path.
+///
+/// # Errors
+/// When it does not build.
+pub fn debug(package: &str, binary: &str) -> Result<PathBuf> {
+    built(package, binary, &[])
+}
+
+fn built(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
+    let mut command = shell::cargo(&["build", "--package", package, "--bin", binary]);
+    command.args(options);
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("run cargo build")?;
     ensure!(output.status.success(), "{binary} does not build");

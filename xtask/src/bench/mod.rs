@@ -11,6 +11,7 @@
 //!   `phoenix_testkit::process::PhoenixProcess::builder(path).run_under(cores.server_prefix())`;
 //! - [`reference::ReferenceServer`] is the bare hyper server for ratios;
 //! - [`load::Plan`] describes the load, [`load::closed_loop`] and [`load::open_loop`] run it on one pinned thread;
+//! - [`load::Asker`] asks one thing at a time, for benchmarks that look at every answer;
 //! - [`cpu::used_by`] tells what the server's process has used, to see that its core was busy to the end;
 //! - [`report::interleaved`] measures two things in turn, because a ratio of two separate runs measures the weather;
 //! - [`report::Bar`] is one line of the result; print nothing else to standard output.
@@ -25,6 +26,7 @@ mod me;
 pub mod pin;
 pub mod reference;
 pub mod report;
+pub mod sessions;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -35,7 +37,7 @@ use clap::Args;
 use report::{Bar, Machine};
 
 /// All benchmarks, in the order of `--list`.
-pub const BENCHES: &[Bench] = &[generator::BENCH, me::BENCH];
+pub const BENCHES: &[Bench] = &[generator::BENCH, me::BENCH, sessions::BENCH];
 
 /// One benchmark.
 #[derive(Clone, Copy, Debug)]

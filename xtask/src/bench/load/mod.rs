@@ -8,6 +8,8 @@
 //!   moment a request was due. That is the latency a user sees; a closed loop hides every stall (coordinated
 //!   omission, G. Tene, "How NOT to Measure Latency").
 //!
+//! - [`Asker`]: one request at a time, for benchmarks that look at every answer.
+//!
 //! Every answer is checked against [`Expect`]; a connection that fails is replaced and counted. Answers need a
 //! `content-length` (or the status 204 or 304); chunked bodies count as failures.
 //!
@@ -30,6 +32,7 @@
 //! # }
 //! ```
 
+mod asker;
 mod batches;
 mod closed;
 mod connection;
@@ -43,6 +46,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+pub use asker::{Answer, Asker};
 pub use outcome::{Failures, Outcome};
 pub use response::Expect;
 

@@ -4,7 +4,7 @@
 
 mod embedded;
 mod logins;
-mod seed;
+pub(super) mod seed;
 mod stampede;
 mod tiers;
 
@@ -111,7 +111,7 @@ fn millis(duration: Duration) -> f64 {
 }
 
 /// Runs a future to its end on this thread.
-fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 

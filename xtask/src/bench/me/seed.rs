@@ -11,9 +11,9 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 /// The servers' secret key, so that token hashes can be made here.
-pub(super) const SECRET: &str = "a secret key that only this benchmark uses";
+pub(in crate::bench) const SECRET: &str = "a secret key that only this benchmark uses";
 /// Users; each has as many sessions as make up the number.
-const USERS: u128 = 100_000;
+pub(in crate::bench) const USERS: u128 = 100_000;
 /// Rows sent to the database at once.
 const CHUNK: usize = 10_000;
 /// A year, so that nothing ends while it is measured.
@@ -42,7 +42,7 @@ impl Entropy for Numbered {
 }
 
 /// Adds users and sessions; returns the sessions' tokens.
-pub(super) fn fill(url: &str, sessions: usize) -> Result<Vec<String>> {
+pub(in crate::bench) fn fill(url: &str, sessions: usize) -> Result<Vec<String>> {
     super::block_on(async {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
         let connection = tokio::spawn(connection);
