@@ -181,6 +181,10 @@ impl Freshness {
 
 impl Log {
     fn push(&mut self, seq: Seq, tag: Tag, capacity: usize) {
+        // Known already, by itself or by a later one: what comes again must not use the log up.
+        if seq <= self.floor || self.latest.get(&tag).is_some_and(|known| *known >= seq) {
+            return;
+        }
         self.newest = self.newest.max(seq);
         let latest = self.latest.entry(tag).or_insert(seq);
         *latest = (*latest).max(seq);

@@ -215,6 +215,7 @@ mod tests {
         assert!(lifetime.adapt(Duration::from_mins(1)).is_some(), "256 suffice");
     }
 
+    // spec: C3
     #[test]
     fn one_step_halves_or_doubles_at_most_and_says_why() {
         let lifetime = Lifetime::new(MIN, MAX);
@@ -291,6 +292,7 @@ mod tests {
         }
 
         /// Whatever is observed and whenever it is adapted.
+        // spec: C3
         #[test]
         fn always_within_the_limits_and_a_step_halves_or_doubles_at_most(
             rounds in prop::collection::vec((0_u64..400_000_000, 1_u64..20, 1_u32..60, any::<bool>()), 1..30),

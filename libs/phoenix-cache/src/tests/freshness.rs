@@ -15,6 +15,18 @@ fn at(millis: u64) -> Duration {
 }
 
 #[test]
+fn messages_that_come_again_do_not_use_the_log_up() {
+    let freshness = Freshness::new(at(BOUND_MS), 2);
+    freshness.renew(at(0), &[(Seq(1), Tag(1)), (Seq(2), Tag(2))], Seq(2));
+    for _ in 0..100 {
+        freshness.note(Seq(2), Tag(2));
+        freshness.note(Seq(1), Tag(1));
+    }
+    assert!(!freshness.is_stale(Seq(1), [Tag(8), Tag(9)]), "nothing was dropped");
+    assert!(freshness.is_stale(Seq(0), [Tag(1), Tag(9)]));
+}
+
+#[test]
 fn nothing_counts_before_the_first_read_nor_after_the_bound() {
     let freshness = Freshness::new(at(BOUND_MS), 10);
     assert!(!freshness.is_fresh(at(0)));
