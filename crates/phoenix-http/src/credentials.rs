@@ -6,7 +6,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
 use crate::cookie::{CookieForm, Found};
-use crate::provider_tokens;
+use crate::provider_tokens::{self, InCookies};
 use crate::settings::ProviderCookies as Provider;
 
 /// How a token came, and so how its successor is handed back.
@@ -26,6 +26,11 @@ impl Carrier {
     /// Whether a browser sends it without being asked to.
     pub(crate) const fn is_cookie(self) -> bool {
         matches!(self, Self::Cookie | Self::ProviderCookie)
+    }
+
+    /// Whether tokens of ours are carried in it, and not only those of an identity provider.
+    pub(crate) const fn is_ours(self) -> bool {
+        matches!(self, Self::Cookie | Self::Bearer)
     }
 }
 
@@ -60,9 +65,11 @@ impl<'a> Presented<'a> {
         match form.find(headers) {
             Found::One(token) if !token.is_empty() => Self::Token(Cow::Borrowed(token), Carrier::Cookie),
             Found::None | Found::One(_) => {
-                let token =
-                    provider.and_then(|provider| provider_tokens::in_cookies(headers, &provider.project));
-                token.map_or(Self::None, |token| Self::Token(Cow::Owned(token), Carrier::ProviderCookie))
+                match provider.map(|provider| provider_tokens::in_cookies(headers, &provider.project)) {
+                    None | Some(InCookies::None) => Self::None,
+                    Some(InCookies::One(token)) => Self::Token(Cow::Owned(token), Carrier::ProviderCookie),
+                    Some(InCookies::Ambiguous) => Self::Ambiguous,
+                }
             }
             Found::Ambiguous => Self::Ambiguous,
         }

@@ -101,6 +101,8 @@ pub struct TierReport {
     pub activity_waiting: usize,
     /// Last-seens not kept because their queue was full.
     pub activity_dropped: u64,
+    /// Sessions that memory was warmed with at the start; absent before that is done.
+    pub warmed_sessions: Option<usize>,
     /// How long a session filled into memory now stays there; adapts to use.
     pub l1_lifetime_seconds: f64,
     /// Verified tokens of outside identity providers that are remembered.

@@ -12,6 +12,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// Both names of everything.
 const FAMILIES: [Family; 2] = [
@@ -87,12 +88,21 @@ fn access_token(json: &[u8]) -> Option<String> {
 
 /// The access token in the SDK's cookies. It counts only together with the refresh token it belongs to, as it does
 /// for the SDK: a browser that signed in as somebody else may still hold the old one.
-pub(crate) fn in_cookies(headers: &HeaderMap, project: &str) -> Option<String> {
-    FAMILIES.iter().find_map(|family| {
-        let cookies = Cookies::of(headers, family.name, project);
-        let (refresh, access) = cookies.access?;
-        (cookies.refresh? == refresh).then_some(access).filter(|access| !access.is_empty())
-    })
+pub(crate) fn in_cookies(headers: &HeaderMap, project: &str) -> InCookies {
+    FAMILIES
+        .iter()
+        .map(|family| Cookies::of(headers, family.name, project).token())
+        .find(|found| *found != InCookies::None)
+        .unwrap_or(InCookies::None)
+}
+
+/// What the SDK's cookies hold.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum InCookies {
+    None,
+    One(String),
+    /// A cookie that counts is there twice with different values: one may have been set by a neighbouring site.
+    Ambiguous,
 }
 
 /// One family's cookies of one project.
@@ -101,25 +111,39 @@ struct Cookies {
     /// The refresh token that the SDK would choose: a bare one outright, else the one updated last.
     refresh: Option<String>,
     access: Option<(String, String)>,
+    /// Whether a cookie of the same name has another value, of those that count.
+    ambiguous: bool,
 }
 
 impl Cookies {
+    fn token(self) -> InCookies {
+        match (self.access, self.refresh) {
+            (Some(_), _) if self.ambiguous => InCookies::Ambiguous,
+            (Some((of, access)), Some(refresh)) if of == refresh && !access.is_empty() => {
+                InCookies::One(access)
+            }
+            _ => InCookies::None,
+        }
+    }
+
     fn of(headers: &HeaderMap, family: &str, project: &str) -> Self {
         let mut found = Self::default();
         let (mut bare, mut newest) = (None, None::<RefreshCookie>);
+        let (mut accesses, mut bares, mut dated) = (Values::default(), Values::default(), Values::default());
         let refresh = format!("{family}-refresh");
         let ours = format!("{refresh}-{project}");
         for (name, value) in pairs(headers).take(MAX_COOKIES) {
             if name.strip_suffix("-access") == Some(family) {
-                found.access = decoded(value).and_then(|json| serde_json::from_str(&json).ok());
+                accesses.add(name, value);
+                found.access = found.access.or_else(|| read(value));
             } else if name == refresh || name == ours {
+                bares.add(name, value);
                 bare = decoded(value);
             } else if let Some(rest) = name.strip_prefix("__Host-").unwrap_or(name).strip_prefix(&*ours)
                 && (rest == "--default" || rest.starts_with("--custom-"))
             {
-                let cookie =
-                    decoded(value).and_then(|json| serde_json::from_str::<RefreshCookie>(&json).ok());
-                newest = match (newest, cookie) {
+                dated.add(name, value);
+                newest = match (newest, read::<RefreshCookie>(value)) {
                     (Some(held), Some(other)) if other.updated_at_millis > held.updated_at_millis => {
                         Some(other)
                     }
@@ -127,9 +151,29 @@ impl Cookies {
                 };
             }
         }
+        found.ambiguous = accesses.differ || if bare.is_some() { bares.differ } else { dated.differ };
         found.refresh = bare.or(newest.map(|cookie| cookie.refresh_token));
         found
     }
+}
+
+/// Cookies that are there, by name.
+#[derive(Default)]
+struct Values<'a> {
+    seen: Vec<(&'a str, &'a str)>,
+    /// Whether one name has two values.
+    differ: bool,
+}
+
+impl<'a> Values<'a> {
+    fn add(&mut self, name: &'a str, value: &'a str) {
+        self.differ |= self.seen.iter().any(|(known, other)| *known == name && *other != value);
+        self.seen.push((name, value));
+    }
+}
+
+fn read<T: DeserializeOwned>(value: &str) -> Option<T> {
+    decoded(value).and_then(|json| serde_json::from_str(&json).ok())
 }
 
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
@@ -158,7 +202,33 @@ mod tests {
     }
 
     fn cookie(text: &str) -> Option<String> {
-        in_cookies(&headers(&[("cookie", text)]), PROJECT)
+        match in_cookies(&headers(&[("cookie", text)]), PROJECT) {
+            InCookies::One(token) => Some(token),
+            InCookies::None => None,
+            InCookies::Ambiguous => panic!("{text} is ambiguous"),
+        }
+    }
+
+    // spec: A10
+    #[test]
+    fn a_cookie_with_two_values_is_ambiguous() {
+        let access = |token| format!("stack-access=%5B%22r1%22%2C%22{token}%22%5D");
+        let dated = |at| {
+            format!(
+                "stack-refresh-{PROJECT}--default=%7B%22refresh_token%22%3A%22r1%22%2C%22updated_at_millis%22%3A{at}%7D"
+            )
+        };
+        let of = |parts: &[&str]| in_cookies(&headers(&[("cookie", &parts.join("; "))]), PROJECT);
+        let (one, other, bare) = (access("a.b.c"), access("x.y.z"), "stack-refresh=r1");
+        let good = InCookies::One("a.b.c".to_owned());
+        assert_eq!(of(&[&one, &one, bare, bare]), good, "the same twice");
+        assert_eq!(of(&[&one, &other, bare]), InCookies::Ambiguous);
+        assert_eq!(of(&[&one, "stack-access=x", bare]), InCookies::Ambiguous);
+        assert_eq!(of(&["stack-access=x", &one, bare]), InCookies::Ambiguous);
+        assert_eq!(of(&[&one, bare, "stack-refresh=r2"]), InCookies::Ambiguous);
+        assert_eq!(of(&[&one, &dated(1), &dated(2)]), InCookies::Ambiguous);
+        assert_eq!(of(&[&one, bare, &dated(1), &dated(2)]), good, "only what counts");
+        assert_eq!(of(&[bare, "stack-refresh=r2"]), InCookies::None, "no access token");
     }
 
     // spec: A10

@@ -166,7 +166,7 @@ impl Shared {
         let form = CookieForm::of_request(settings, request.uri(), request.headers());
         let presented = Presented::find(request.headers(), form, settings.provider.as_ref());
         let credential = match &presented {
-            Presented::Token(text, carrier) => self.credential(text).zip(Some(*carrier)),
+            Presented::Token(text, carrier) => self.credential(text, *carrier).zip(Some(*carrier)),
             Presented::None | Presented::Malformed | Presented::Ambiguous => None,
         };
         let environment =
@@ -192,10 +192,13 @@ impl Shared {
         })
     }
 
-    /// A token of ours, or one of an identity provider whose tokens are accepted.
-    fn credential<'a>(&self, text: &'a str) -> Option<Credential<'a>> {
+    /// A token of ours, or one of an identity provider whose tokens are accepted. Ours counts only where we put it:
+    /// a neighbouring site can set the provider's cookies, and so would sign its visitors in as somebody else.
+    fn credential<'a>(&self, text: &'a str, carrier: Carrier) -> Option<Credential<'a>> {
         let auth = &self.parts.auth;
-        if let Some(hash) = TokenHash::of_presented(text, auth.keys()) {
+        if carrier.is_ours()
+            && let Some(hash) = TokenHash::of_presented(text, auth.keys())
+        {
             return Some(Credential::Own(hash));
         }
         auth.takes_external(text)

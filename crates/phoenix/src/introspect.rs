@@ -40,7 +40,11 @@ impl Introspection for Inspector {
     async fn readiness(&self) -> Result<(), NotReady> {
         if self.word.is_draining() {
             Err(NotReady::Draining)
-        } else if self.word.is_database_lost() {
+        } else if self.word.is_database_lost()
+            && (self.word.does_another_reach_it() || !self.tiers.may_use_memory())
+        {
+            // Another node can do all of it. While none can, this one serves those who are signed in, and taking it away
+            // would sign them out.
             Err(NotReady::Database)
         } else {
             Ok(())
@@ -108,6 +112,7 @@ impl Inspector {
             negative_entries: stats.negatives,
             activity_waiting: stats.activity_waiting,
             activity_dropped: stats.activity_dropped,
+            warmed_sessions: stats.warmed,
             l1_lifetime_seconds: stats.l1_lifetime.as_secs_f64(),
             pooled_tokens: stats.pooled_tokens,
         }

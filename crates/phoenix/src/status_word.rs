@@ -8,6 +8,7 @@ use phoenix_http::SystemStatus;
 #[derive(Debug, Default)]
 pub(crate) struct StatusWord {
     database_lost: AtomicBool,
+    another_reaches_it: AtomicBool,
     redis_lost: AtomicBool,
     draining: AtomicBool,
 }
@@ -21,6 +22,15 @@ impl StatusWord {
                 tracing::info!("the database answers again");
             }
         }
+    }
+
+    /// Whether another node answered for the database that this one does not reach.
+    pub(crate) fn set_another_reaches_it(&self, reaches: bool) {
+        self.another_reaches_it.store(reaches, Ordering::Relaxed);
+    }
+
+    pub(crate) fn does_another_reach_it(&self) -> bool {
+        self.another_reaches_it.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_redis_lost(&self, lost: bool) {

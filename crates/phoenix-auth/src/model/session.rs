@@ -156,18 +156,26 @@ impl SeenEnvironments {
 
     /// Remembers it in place of the one remembered longest.
     pub fn remember(&self, environment: u64) {
-        push(&self.in_order, environment);
+        let [first, second] = &self.in_order;
+        second.store(first.swap(environment, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Notes that what was noticed in an environment is being recorded, by a hash of both. False when it was before: a
     /// device that is refused asks again and again.
     #[must_use]
     pub fn tell(&self, noticed: u64) -> bool {
-        let is_news = self.told.iter().all(|told| told.load(Ordering::Relaxed) != noticed);
-        if is_news {
-            push(&self.told, noticed);
+        let [first, second] = &self.told;
+        loop {
+            let latest = first.load(Ordering::Relaxed);
+            if latest == noticed || second.load(Ordering::Relaxed) == noticed {
+                return false;
+            }
+            // Of the requests that a page sends at once, one tells.
+            if first.compare_exchange(latest, noticed, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                second.store(latest, Ordering::Relaxed);
+                return true;
+            }
         }
-        is_news
     }
 }
 
@@ -178,11 +186,6 @@ impl Clone for SeenEnvironments {
         };
         Self { in_order: copy(&self.in_order), told: copy(&self.told) }
     }
-}
-
-/// Puts it first, in place of the one that was put there longest ago.
-fn push([first, second]: &[AtomicU64; 2], value: u64) {
-    second.store(first.swap(value, Ordering::Relaxed), Ordering::Relaxed);
 }
 
 /// A session together with its user: what every tier holds and every request is answered from.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::authenticate::{AuthenticateError, Verdict};
-use super::{Auth, Authenticated, ClientInfo, Rejection};
+use super::{Auth, ClientInfo, Rejection};
 use crate::error::AuthError;
 use crate::model::{
     EventId, EventKind, Identity, Moment, SecurityEvent, Session, SessionId, Timestamp, TokenHash, User,
@@ -48,8 +48,11 @@ impl Auth {
         if matches!(verdict, Err(Rejection::Unknown)) {
             verdict = self.open_external(&token, session, client, now).await?;
         }
-        let pooled = PooledToken { session, expires_at: token.expires_at, ended: ended(&verdict) };
-        self.parts.cache.pool_token(hash, pooled);
+        // What is refused for another reason than that it has ended for good may count later.
+        let ended = matches!(verdict, Err(Rejection::Unknown | Rejection::Expired));
+        if verdict.is_ok() || ended {
+            self.parts.cache.pool_token(hash, PooledToken { session, expires_at: token.expires_at, ended });
+        }
         if let Ok(caller) = &verdict {
             verifier.seen(&token, caller.active.user.id, caller.active.session.id);
             self.follow_profile(&token, &caller.active.user, now.wall).await;
@@ -94,6 +97,7 @@ impl Auth {
             ExternalOpened::Opened { active, ended, created_user } => {
                 if ended.count > 0 {
                     self.announce(ended).await;
+                    self.note_evictions(ended, None, active, client);
                 }
                 if *created_user {
                     tracing::info!(user_id = %active.user.id, "account made for a user of an identity provider");
@@ -207,9 +211,4 @@ impl Auth {
             verifier.ended(&ended.external);
         }
     }
-}
-
-/// Whether a verdict is for good: the session of the token never comes back.
-fn ended(verdict: &Result<Authenticated, Rejection>) -> bool {
-    matches!(verdict, Err(Rejection::Unknown | Rejection::Idle | Rejection::Expired))
 }

@@ -72,7 +72,7 @@ impl Auth {
         signed
     }
 
-    fn note_evictions(
+    pub(super) fn note_evictions(
         &self,
         ended: &SessionsEnded,
         replaced: Option<SessionId>,

@@ -20,7 +20,8 @@ impl Auth {
     /// Changes the caller's password, ends all their sessions, and goes on with a new one.
     ///
     /// # Errors
-    /// `InvalidCredentials` when the current password is wrong, `Invalid`, `SharedAccount`, `SessionEnded`,
+    /// `InvalidCredentials` when the current password is wrong, `Invalid`, `SharedAccount`, `ExternalSession`,
+    /// `SessionEnded`,
     /// `Busy`, `Store`.
     pub async fn change_password(
         &self,
@@ -29,6 +30,9 @@ impl Auth {
     ) -> Result<SignedIn, AuthError> {
         if caller.active.user.role.is_shared() {
             return Err(AuthError::SharedAccount);
+        }
+        if caller.active.session.provider.is_external() {
+            return Err(AuthError::ExternalSession);
         }
         let current =
             Password::new(request.current).map_err(|e| AuthError::field("currentPassword", e.to_string()))?;

@@ -152,6 +152,16 @@ impl<'a> SessionLineView<'a> {
             current: line.current,
         }
     }
+
+    /// For an account that strangers share: where the others are is left out.
+    pub(crate) fn for_strangers(mut self) -> Self {
+        if !self.current {
+            self.session.ip_address = None;
+            self.last_ip_address = None;
+            self.country = None;
+        }
+        self
+    }
 }
 
 /// A security event.

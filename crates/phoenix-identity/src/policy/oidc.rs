@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::policy::Candidate;
 use crate::policy::claims::{self, Now, NumericDate};
@@ -52,6 +53,8 @@ struct Claims {
     email: Option<String>,
     email_verified: Option<Flag>,
     picture: Option<String>,
+    /// Only of security event tokens (RFC 8417 section 2.2), of which logout tokens are a kind.
+    events: Option<IgnoredAny>,
 }
 
 impl OidcPolicy {
@@ -62,6 +65,9 @@ impl OidcPolicy {
     /// Judges the claims; `signed` is the text that the signature covers.
     pub(crate) fn judge(&self, payload: &[u8], signed: &str, now: Now) -> Result<Candidate, Refusal> {
         let claims: Claims = claims::parse(payload)?;
+        if claims.events.is_some() {
+            return Err(Refusal::TokenType);
+        }
         if !claims.aud.names().iter().any(|name| self.audiences.contains(name)) {
             return Err(Refusal::Audience);
         }

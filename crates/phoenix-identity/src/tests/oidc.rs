@@ -71,6 +71,16 @@ async fn a_token_must_use_the_algorithm_of_its_key() {
 }
 
 #[tokio::test]
+async fn what_tells_of_events_lets_nobody_in() {
+    let signer = Signer::es256();
+    let identity = with_signer(&signer, issuer());
+    for events in [json!({"http://schemas.openid.net/event/backchannel-logout": {}}), json!({}), json!("x")] {
+        let token = signer.token("k", &with(claims(), "events", events));
+        assert_eq!(refusal(&identity, &token).await, Some(Refusal::TokenType));
+    }
+}
+
+#[tokio::test]
 async fn what_the_token_says_is_handed_on() {
     let signer = Signer::es256();
     let identity = with_signer(&signer, issuer());

@@ -11,6 +11,7 @@ mod message;
 mod postgres_wire;
 mod redis_wire;
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,11 @@ pub use redis_wire::RedisWire;
 
 /// Messages that came and wait to be acted on. At the bound new ones are dropped: the log is read anyway.
 const INBOX: usize = 1024;
+
+/// A question that is not answered by then is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// Most questions whose answers are waited for.
+const QUESTIONS: usize = 16;
 
 /// Something that happened on the wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,8 +89,8 @@ struct Inner {
     keys: KeyRing,
     node: Node,
     inbox: (mpsc::Sender<Message>, tokio::sync::Mutex<mpsc::Receiver<Message>>),
-    /// The question that waits for an answer, and when it was asked.
-    asked: Mutex<Option<(u64, Duration)>>,
+    /// The questions that wait for an answer, and when they were asked.
+    asked: Mutex<VecDeque<(u64, Duration)>>,
     next_question: AtomicU64,
     answered: Notify,
     connected: AtomicBool,
@@ -120,7 +126,7 @@ impl Bus {
                 keys,
                 node,
                 inbox: (sender, tokio::sync::Mutex::new(receiver)),
-                asked: Mutex::new(None),
+                asked: Mutex::default(),
                 next_question: AtomicU64::new(1),
                 answered: Notify::new(),
                 connected: AtomicBool::new(false),
@@ -166,16 +172,14 @@ impl Bus {
             let mut answered = pin!(inner.answered.notified());
             // From now on an answer is noticed, however soon it comes.
             answered.as_mut().enable();
-            let question = inner.next_question.fetch_add(1, Ordering::Relaxed);
-            // Before the question leaves: the lease counts from here.
-            *inner.lock_asked() = Some((question, inner.clock.mono()));
+            let question = inner.note_question();
             let after = inner.tiers.applied();
             inner.send(&Message::Ask { from: inner.node, question, after }).await;
-            answered.await;
+            // A question or its answer may be lost: it is asked again.
+            let _in_time = tokio::time::timeout(ASK_AGAIN, answered).await;
             if inner.counters.leases_through_others.load(Ordering::Acquire) > before {
                 return;
             }
-            // There was more of the log than one answer holds.
         }
     }
 
@@ -228,14 +232,23 @@ impl Inner {
         }
     }
 
+    /// A new question, noted before it leaves: the lease counts from here.
+    fn note_question(&self) -> u64 {
+        let question = self.next_question.fetch_add(1, Ordering::Relaxed);
+        let mut asked = self.lock_asked();
+        if asked.len() == QUESTIONS {
+            asked.pop_front();
+        }
+        asked.push_back((question, self.clock.mono()));
+        question
+    }
+
     fn take_answer(&self, question: u64, read: &LeasePage) {
-        let asked_at = match *self.lock_asked() {
-            Some((asked, at)) if asked == question => at,
-            // To a question that was given up, or answered by another.
-            Some(_) | None => return,
-        };
+        let asked_at = self.lock_asked().iter().find(|(asked, _)| *asked == question).map(|(_, at)| *at);
+        // To a question that was given up, or answered already.
+        let Some(asked_at) = asked_at else { return };
         if self.tiers.renew_through_another(read, asked_at) {
-            *self.lock_asked() = None;
+            self.lock_asked().clear();
             self.counters.leases_through_others.fetch_add(1, Ordering::Release);
         }
         self.answered.notify_waiters();
@@ -260,7 +273,7 @@ impl Inner {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn lock_asked(&self) -> MutexGuard<'_, Option<(u64, Duration)>> {
+    fn lock_asked(&self) -> MutexGuard<'_, VecDeque<(u64, Duration)>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Failure {
     TimedOut(Duration),
     #[error("the shared connections are being opened again")]
     Reconnecting,
+    #[error("the server is a standby, which may lag behind the primary")]
+    Standby,
     #[error("the store is closed")]
     Closed,
 }
@@ -58,7 +60,7 @@ impl Failure {
             Self::Postgres(error) => postgres_kind(error),
             Self::Decode(_) | Self::NoRow => StoreErrorKind::Internal,
             Self::PoolWait(_) | Self::PoolConnect(_) | Self::TimedOut(_) => StoreErrorKind::TimedOut,
-            Self::Reconnecting | Self::Closed => StoreErrorKind::Unavailable,
+            Self::Reconnecting | Self::Standby | Self::Closed => StoreErrorKind::Unavailable,
         }
     }
 

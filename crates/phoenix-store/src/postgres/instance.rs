@@ -45,6 +45,8 @@ impl InstanceStore for PgStore {
             db.execute(Sql::SignOutEvery, &[]).await?;
             db.execute(Sql::SessionDeleteEvery, &[]).await?;
             db.execute(Sql::InstanceReplace, &[&FINGERPRINT, &fingerprint.as_slice()]).await?;
+            // No entry can name every session: a node that was left running drops all its copies at a hole.
+            db.execute(Sql::CounterSkip, &[]).await?;
             Ok(())
         })
         .await

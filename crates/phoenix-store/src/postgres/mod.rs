@@ -28,6 +28,7 @@ mod rotation;
 mod rows;
 mod sessions;
 mod sql;
+mod upkeep;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -51,14 +52,13 @@ use listen::Listening;
 use pool::Pool;
 use retry::Retries;
 use sql::Sql;
+use upkeep::keep_up;
 
 use crate::connect_error::ConnectError;
 use crate::health::{Health, StoreStatus};
 use crate::statements::{StatementCounters, StatementStats};
 use crate::stopwatch::Stopwatch;
 
-/// Time between two passes of the maintenance when nothing wakes it.
-const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(500);
 /// The isolation is named, because a role or database may have another default and the locking relies on this one.
 const BEGIN_DURABLE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 const BEGIN_RELAXED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit TO OFF";
@@ -120,29 +120,17 @@ impl PgStore {
         }
     }
 
-    /// Keeps the connections in order until `stop`: reopens shared connections, keeps the pool's minimum, closes
-    /// what is idle or old. To be run once, under the lifecycle.
+    /// Keeps the connections in order until `stop`: reopens shared connections, gives up silent ones, keeps the pool's
+    /// minimum, closes what is idle or old. To be run once, under the lifecycle.
     pub async fn run(&self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.maintain() => {}
-            }
-            let woken = async {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = self.lanes.broken.notified() => {}
-                }
-            };
-            // Nothing happened for an interval: a pass is due anyway.
-            let _ = tokio::time::timeout(MAINTENANCE_INTERVAL, woken).await;
-        }
+        // Beside each other: while the pool waits for a server that is silent, a lane can be opened at another.
+        let pool = keep_up(&stop, std::future::pending, || self.maintain());
+        tokio::join!(self.lanes.run(&stop), pool);
     }
 
-    /// One pass of [`Self::run`].
+    /// One pass of [`Self::run`] over the pool.
     pub async fn maintain(&self) {
-        let ((), pool) = tokio::join!(self.lanes.reopen(), self.pool.maintain());
-        if let Err(error) = pool {
+        if let Err(error) = self.pool.maintain().await {
             tracing::warn!(?error, "the pool's minimum of connections cannot be kept");
         }
     }

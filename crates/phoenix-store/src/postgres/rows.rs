@@ -108,6 +108,14 @@ pub(super) fn event(row: &Row) -> Result<SecurityEvent, Failure> {
     })
 }
 
+/// Column of the log that tells whether the server is a standby.
+const STANDBY: usize = 5;
+
+/// Whether a line of the log comes from a standby.
+pub(super) fn from_standby(row: &Row) -> Result<bool, Failure> {
+    Ok(row.try_get(STANDBY)?)
+}
+
 /// An entry of the log whose first column is at 1; none when that is null.
 pub(super) fn invalidation(row: &Row) -> Result<Option<Invalidation>, Failure> {
     let Some(seq) = row.try_get(1)? else { return Ok(None) };

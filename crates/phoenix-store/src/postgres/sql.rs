@@ -253,10 +253,13 @@ statements! {
          INSERT INTO phoenix.invalidations (seq, kind, subject, created_ms) \
          SELECT c.seq - cardinality($2::uuid[]) + t.number, t.kind, t.subject, $3 FROM counter c, \
          unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS t (kind, subject, number) ORDER BY t.number RETURNING seq";
+    // The last column, at `rows::STANDBY`: a standby shows how the log was a while ago.
     LogAfter "log_after" =
-        "SELECT c.seq, i.seq, i.kind, i.subject, i.created_ms FROM phoenix.invalidation_counter c \
+        "SELECT c.seq, i.seq, i.kind, i.subject, i.created_ms, pg_is_in_recovery() FROM phoenix.invalidation_counter c \
          LEFT JOIN LATERAL (SELECT seq, kind, subject, created_ms FROM phoenix.invalidations \
          WHERE seq > $1 ORDER BY seq LIMIT $2) i ON true ORDER BY i.seq";
+    // Leaves a hole in the log, which says that anything before it may be stale.
+    CounterSkip "counter_skip" = "UPDATE phoenix.invalidation_counter SET seq = seq + 1";
     Notify "notify" = "SELECT pg_notify($1, $2)";
     InvalidationTrim "invalidation_trim" =
         "DELETE FROM phoenix.invalidations WHERE seq = ANY (ARRAY(SELECT seq FROM phoenix.invalidations \
@@ -267,6 +270,8 @@ statements! {
     InstanceReplace "instance_replace" =
         "INSERT INTO phoenix.instance (key, value) VALUES ($1, $2) \
          ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    // The names of ended sessions are hashes by the old key and of no use. So a session of an outside provider that
+    // ended here may be opened again, by tokens that the provider issues after this.
     SessionDeleteEvery "session_delete_every" =
         "TRUNCATE phoenix.sessions, phoenix.session_activity, phoenix.ended_external_sessions";
     SignOutEvery "sign_out_every" =

@@ -91,9 +91,9 @@ impl Link {
         let outcome = timeout(self.command_timeout, async {
             let ready = self.ready().await?;
             used = Some(ready.id);
-            command(ready.connection).await
+            command(ready.connection).await.map_err(Failure::from)
         });
-        let outcome = outcome.await.map_or(Err(Failure::Silent), |answer| answer.map_err(Failure::from));
+        let outcome = outcome.await.unwrap_or(Err(Failure::Silent));
         self.judge(call, used, &outcome);
         outcome.ok()
     }
@@ -127,7 +127,8 @@ impl Link {
     async fn probe_anew(&self, used: &mut Option<u64>) -> Result<Duration, Failure> {
         let _one_at_a_time = self.connecting.lock().await;
         let connecting = timeout(self.target.connect_bound(), self.target.connect());
-        let connection = connecting.await.map_err(|_elapsed| Failure::Silent)?.map_err(Failure::from)?;
+        // Whoever is not let in cannot be served: no answer to this is a good one.
+        let connection = connecting.await.map_err(|_elapsed| Failure::Silent)?.map_err(Failure::Broken)?;
         let round_trip = self.measure(connection.clone()).await?;
         *used = Some(self.install(connection).id);
         Ok(round_trip)
@@ -144,17 +145,17 @@ impl Link {
     }
 
     /// The connection; the first caller of all makes it.
-    async fn ready(&self) -> Result<Ready, RedisError> {
+    async fn ready(&self) -> Result<Ready, Failure> {
         if let Some(ready) = self.slot().ready() {
             return Ok(ready);
         }
         let _one_at_a_time = self.connecting.lock().await;
         match &*self.slot() {
             Slot::Up(ready) => return Ok(ready.clone()),
-            Slot::Down => return Err(RedisError::from((ErrorKind::Io, "not connected"))),
+            Slot::Down => return Err(Failure::Broken(RedisError::from((ErrorKind::Io, "not connected")))),
             Slot::Untried => {}
         }
-        Ok(self.install(self.target.connect().await?))
+        Ok(self.install(self.target.connect().await.map_err(Failure::Broken)?))
     }
 
     fn install(&self, connection: Connection) -> Ready {

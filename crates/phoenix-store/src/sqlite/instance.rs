@@ -40,7 +40,8 @@ impl InstanceStore for SqliteStore {
             db.execute(Sql::SessionDeleteEvery, [])?;
             db.execute(Sql::EndingDeleteEvery, [])?;
             db.execute(Sql::InstanceReplace, (FINGERPRINT, fingerprint))?;
-            Ok(())
+            // No entry can name every session: a process that was left running drops all its copies at a hole.
+            db.one(Sql::CounterNext, [], |_| Ok(()))
         })
         .await
     }

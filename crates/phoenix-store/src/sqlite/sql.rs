@@ -180,6 +180,8 @@ statements! {
     InstanceReplace "instance_replace" =
         "INSERT INTO instance (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     SessionDeleteEvery "session_delete_every" = "DELETE FROM sessions";
+    // The names of ended sessions are hashes by the old key and of no use. So a session of an outside provider that
+    // ended here may be opened again, by tokens that the provider issues after this.
     EndingDeleteEvery "ending_delete_every" = "DELETE FROM ended_external_sessions";
     SignOutEvery "sign_out_every" =
         "UPDATE users SET signed_out_ms = max(signed_out_ms, CAST(unixepoch('subsec') * 1000 AS INTEGER)) \

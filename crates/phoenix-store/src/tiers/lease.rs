@@ -1,11 +1,11 @@
 //! The freshness lease of this node: renewed from the database, or through another node that reaches it.
 
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use phoenix_auth::model;
 use phoenix_auth::ports::{Invalidation, LogPage, StoreError};
-use phoenix_cache::Seq;
+use phoenix_cache::{Seq, Tag};
 
 use super::{Inner, LOG_PAGE, TieredSessions, seq, tag};
 
@@ -41,8 +41,8 @@ impl TieredSessions {
     /// was renewed; if not, there is more to be asked for.
     #[must_use]
     pub fn renew_through_another(&self, read: &LeasePage, asked_at: Duration) -> bool {
-        // Answers to another question would leave a gap.
-        read.after == self.applied() && self.inner.take_page(read.after, &read.page, asked_at)
+        // One that is behind us tells us nothing: what we know may have been pushed.
+        read.page.last >= read.after && self.inner.take_page(read.after, &read.page, asked_at)
     }
 
     /// The number up to which everything is known.
@@ -73,10 +73,17 @@ impl TieredSessions {
         self.inner.gap.notified().await;
     }
 
+    /// Whether sessions in memory may be used: by the lease, or in the grace.
+    #[must_use]
+    pub fn may_use_memory(&self) -> bool {
+        let parts = &self.inner.parts;
+        self.inner.freshness.in_grace(parts.clock.mono(), parts.limits.outage_grace)
+    }
+
     /// Tells whether the database answers. While it does not, requests do not wait for it, and when the lease has
     /// ended too, sessions in memory are used for the grace.
     pub fn set_database_lost(&self, lost: bool) {
-        self.inner.database_lost.store(lost, Ordering::Relaxed);
+        self.inner.database_lost.send_replace(lost);
     }
 }
 
@@ -94,30 +101,48 @@ impl Inner {
 
     /// Takes a page of the log that was read after `started`. Returns whether it was the last, and so the lease renewed.
     fn take_page(&self, after: model::Seq, page: &LogPage, started: Duration) -> bool {
+        // One at a time: a page that was asked for before the log was found to have gone back must not follow it.
+        let _alone = self.taking_page.lock().unwrap_or_else(PoisonError::into_inner);
         let freshness = &self.freshness;
-        if seq(page.last) < seq(after) {
-            if seq(page.last) < freshness.applied() {
-                // The database is an older one than we knew: restored from a backup, or another.
-                tracing::warn!("the invalidation log went back; every cached session is dropped");
-                self.memory.clear();
-                freshness.reset();
-            }
+        if seq(after) > freshness.applied() {
             return false;
         }
-        self.note_lag(&page.entries);
+        if page.last < after {
+            // The database is an older one than we knew: restored from a backup, or another.
+            tracing::warn!("the invalidation log went back; every cached session is dropped");
+            // In this order: what is filled in between counts no more than what was there.
+            freshness.reset();
+            self.memory.clear();
+            return false;
+        }
+        // What happened before this node had a lease was not late.
+        if freshness.fresh_until().is_some() {
+            self.note_lag(&page.entries);
+        }
         let entries: Vec<_> = page.entries.iter().map(|entry| (seq(entry.seq), tag(entry.stale))).collect();
-        let first = entries.first().map_or(Seq(page.last.0 + 1), |(first, _)| *first);
-        if first.0 > after.0 + 1 {
-            // Entries in between were trimmed, long after any copy they name had expired, unless somebody puts
-            // old copies back.
-            freshness.starts_at(first);
-        }
-        if page.entries.len() < LOG_PAGE as usize {
+        let is_last = page.entries.len() < LOG_PAGE as usize;
+        self.note_holes(after, &entries, is_last.then_some(seq(page.last)));
+        if is_last {
             freshness.renew(started, &entries, seq(page.last));
-            return true;
+        } else {
+            freshness.extend(&entries);
         }
-        freshness.extend(&entries);
-        false
+        is_last
+    }
+
+    /// Entries that are missing were trimmed, long after any copy they name had expired, unless somebody puts old copies
+    /// back: copies from before them no longer count.
+    fn note_holes(&self, after: model::Seq, entries: &[(Seq, Tag)], last: Option<Seq>) {
+        let mut expected = after.0 + 1;
+        for (number, _) in entries {
+            if number.0 > expected {
+                self.freshness.starts_at(*number);
+            }
+            expected = number.0 + 1;
+        }
+        if let Some(last) = last.filter(|last| last.0 >= expected) {
+            self.freshness.starts_at(Seq(last.0 + 1));
+        }
     }
 
     /// Notes how late entries are that were not known before.

@@ -1,5 +1,6 @@
 //! Looks a session up behind L1: one load for all callers, in the order Redis, database, and in an outage memory again.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,15 +41,13 @@ impl TieredSessions {
     pub(super) async fn load(&self, hash: TokenHash, from: From) -> Result<Lookup, StoreError> {
         let inner = &self.inner;
         let mut loaded = self.join_load(hash, from).await?;
-        if !loaded.in_grace
-            && loaded
-                .found
-                .as_deref()
-                .is_some_and(|active| inner.freshness.is_stale(loaded.stamp, tags(active)))
-        {
-            // It was invalidated while it was loaded, perhaps before this request began. A load that starts now
-            // sees the truth as of now.
+        if inner.is_outdated(&loaded) {
+            // It was invalidated while it was loaded, perhaps before this request began. Another load may be under way
+            // that began before, too; one that begins now sees the truth as of now.
             loaded = self.join_load(hash, From::Truth).await?;
+            if inner.is_outdated(&loaded) {
+                loaded = Arc::clone(inner).load(hash, From::Truth).await?;
+            }
         }
         inner.counters.answered(loaded.tier, loaded.found.is_some());
         Ok(Lookup { found: loaded.found, tier: loaded.tier })
@@ -57,7 +56,8 @@ impl TieredSessions {
     async fn join_load(&self, hash: TokenHash, from: From) -> Result<Loaded, StoreError> {
         let flights = match from {
             From::Memory => &self.inner.flights,
-            From::Redis | From::Truth => &self.inner.truth_flights,
+            From::Redis => &self.inner.refreshing,
+            From::Truth => &self.inner.truth_flights,
         };
         flights.run(key(&hash), || Arc::clone(&self.inner).load(hash, from)).await
     }
@@ -75,11 +75,12 @@ impl TieredSessions {
 impl Inner {
     /// Asks L2 and L3, and fills what is in front of the one that knew.
     async fn load(self: Arc<Self>, hash: TokenHash, from: From) -> Result<Loaded, StoreError> {
-        let now = self.parts.clock.now();
+        let mut now = self.parts.clock.now();
         if !self.freshness.is_fresh(now.mono) && !self.is_database_lost() {
             // The one who keeps the lease comes too late, as on a machine that has too much to do. One read of the log
             // makes every copy count again; without it every session in use would be read from the database.
             self.renew_lapsed_lease().await;
+            now = self.parts.clock.now();
         }
         if from == From::Memory
             && let Some(active) = self.memory.get(&key(&hash), now.mono, &self.freshness)
@@ -95,7 +96,10 @@ impl Inner {
         let stamp = self.freshness.applied();
         let found = match self.ask_database(&hash, now).await {
             Ok(found) => found,
-            Err(error) if is_outage(&error) => return self.load_in_grace(&hash, now.mono).ok_or(error),
+            // Who asked for the truth has seen the copy in memory already, and did not believe it.
+            Err(error) if is_outage(&error) && from != From::Truth => {
+                return self.load_in_grace(&hash, self.parts.clock.mono()).ok_or(error);
+            }
             Err(error) => return Err(error),
         };
         let Some(found) = found else {
@@ -126,17 +130,30 @@ impl Inner {
     async fn ask_database(&self, hash: &TokenHash, now: Moment) -> Result<Option<FoundSession>, StoreError> {
         self.counters.database_read();
         let superseded_after = now.wall.minus(self.parts.limits.refresh_grace);
-        let asked = self.parts.store.find_session(hash, superseded_after);
-        if !self.is_database_lost() {
-            return asked.await;
+        let mut asked = pin!(self.parts.store.find_session(hash, superseded_after));
+        let mut lost = self.database_lost.subscribe();
+        tokio::select! {
+            biased;
+            answer = &mut asked => return answer,
+            _ = lost.wait_for(|lost| *lost) => {}
         }
         let late =
             || StoreError::new("find a session", StoreErrorKind::TimedOut, "the database does not answer");
         tokio::time::timeout(LOST_DATABASE_TIMEOUT, asked).await.unwrap_or_else(|_elapsed| Err(late()))
     }
 
+    /// Whether an invalidation later than its load names what was loaded.
+    fn is_outdated(&self, loaded: &Loaded) -> bool {
+        let is_stale = |active: &ActiveSession| self.freshness.is_stale(loaded.stamp, tags(active));
+        !loaded.in_grace && loaded.found.as_deref().is_some_and(is_stale)
+    }
+
     async fn load_from_redis(&self, hash: &TokenHash, now: Moment) -> Option<Loaded> {
         let (active, stamp) = self.parts.redis.as_ref()?.get(hash).await?;
+        // Redis took its time: the lease must still hold now.
+        if !self.freshness.is_fresh(self.parts.clock.mono()) {
+            return None;
+        }
         // A copy from the future was made on a database that no longer is, or by a node that knows more than we do.
         if stamp > self.freshness.applied() || self.freshness.is_stale(stamp, tags(&active)) {
             return None;

@@ -13,8 +13,7 @@ mod port;
 mod stats;
 mod warm;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use phoenix_auth::model::{self, ActiveSession, SessionId, TokenHash, UserId};
@@ -22,7 +21,7 @@ use phoenix_auth::ports::{Clock, ExternalOpened, Invalidation, Stale, Store, Sto
 use phoenix_cache::{
     Freshness, Key, Lifetime, Memory, MemoryStats, Negatives, RefreshAhead, Seq, SingleFlight, Tag,
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::redis::RedisSessions;
 use activity::ActivityQueue;
@@ -104,11 +103,14 @@ struct Inner {
     negatives: Negatives,
     tokens: TokenPool,
     freshness: Freshness,
+    /// Held while a page of the log is taken in.
+    taking_page: Mutex<()>,
     /// Whether the last tries to read the log from the database failed.
-    database_lost: AtomicBool,
+    database_lost: watch::Sender<bool>,
     flights: SingleFlight<Result<Loaded, StoreError>>,
     truth_flights: SingleFlight<Result<Loaded, StoreError>>,
-    opening: SingleFlight<Result<Arc<ExternalOpened>, StoreError>>,
+    refreshing: SingleFlight<Result<Loaded, StoreError>>,
+    opening: SingleFlight<Result<Opening, StoreError>>,
     renewals: SingleFlight<Result<(), StoreError>>,
     activity: ActivityQueue,
     /// One flush at a time: the last one, before the database is closed, must not meet another.
@@ -134,6 +136,9 @@ impl<T> Queue<T> {
     }
 }
 
+/// What became of opening an outside session, and what was known before.
+type Opening = (Arc<ExternalOpened>, Seq);
+
 type Fill = (TokenHash, Arc<ActiveSession>, Seq);
 
 impl TieredSessions {
@@ -149,7 +154,9 @@ impl TieredSessions {
                 negatives: Negatives::new(limits.negative_entries, limits.negative_ttl),
                 tokens: TokenPool::new(limits.token_pool_entries),
                 freshness: Freshness::new(limits.revocation_bound, LOG_CAPACITY),
-                database_lost: AtomicBool::new(false),
+                taking_page: Mutex::default(),
+                database_lost: watch::Sender::new(false),
+                refreshing: SingleFlight::new(),
                 flights: SingleFlight::new(),
                 truth_flights: SingleFlight::new(),
                 opening: SingleFlight::new(),
@@ -238,10 +245,14 @@ impl TieredSessions {
 
 impl Inner {
     fn is_database_lost(&self) -> bool {
-        self.database_lost.load(Ordering::Relaxed)
+        *self.database_lost.borrow()
     }
 
     fn keep(&self, hash: &TokenHash, active: &Arc<ActiveSession>, stamp: Seq, now: Duration) {
+        if stamp > self.freshness.applied() {
+            // Loaded before the log was found to have gone back.
+            return;
+        }
         let expires_at = now.saturating_add(self.lifetime.current());
         let (weight, tags) = (active.weight(), tags(active));
         self.memory.insert(key(hash), Arc::clone(active), weight, tags, stamp, expires_at);

@@ -11,7 +11,7 @@ use phoenix_auth::ports::{
 };
 
 use super::load::From;
-use super::{Inner, TieredSessions, key, seq, tag};
+use super::{Inner, Opening, TieredSessions, key, seq, tag, tags};
 
 #[async_trait]
 impl SessionCache for TieredSessions {
@@ -83,7 +83,19 @@ impl SessionCache for TieredSessions {
 
     async fn open_external(&self, new: NewExternalSession) -> Result<Arc<ExternalOpened>, StoreError> {
         let (key, inner) = (key(&new.token_hash), Arc::clone(&self.inner));
-        self.inner.opening.run(key, || inner.open_external(new)).await
+        let alone = new.clone();
+        let (opened, stamp) = self.inner.opening.run(key, || inner.open_external(new)).await?;
+        // Another's attempt may have begun before what this caller knows of: it ended since, or the other's token was
+        // older than a sign-out and this one's is not. Then this caller tries by itself.
+        let is_final = match &*opened {
+            ExternalOpened::Opened { active, .. } => !self.inner.freshness.is_stale(stamp, tags(active)),
+            ExternalOpened::Ended => false,
+            ExternalOpened::Disabled | ExternalOpened::CapReached => true,
+        };
+        if is_final {
+            return Ok(opened);
+        }
+        Ok(Arc::clone(&self.inner).open_external(alone).await?.0)
     }
 
     fn pooled_token(&self, hash: &TokenHash) -> Option<PooledToken> {
@@ -112,10 +124,7 @@ impl SessionCache for TieredSessions {
 }
 
 impl Inner {
-    async fn open_external(
-        self: Arc<Self>,
-        new: NewExternalSession,
-    ) -> Result<Arc<ExternalOpened>, StoreError> {
+    async fn open_external(self: Arc<Self>, new: NewExternalSession) -> Result<Opening, StoreError> {
         let stamp = self.freshness.applied();
         let opened = self.parts.store.open_external(&new).await?.acknowledge();
         if let ExternalOpened::Opened { active, .. } = &opened {
@@ -123,6 +132,6 @@ impl Inner {
             self.keep(&new.token_hash, active, stamp, self.parts.clock.mono());
             self.share(&new.token_hash, active, stamp);
         }
-        Ok(Arc::new(opened))
+        Ok((Arc::new(opened), stamp))
     }
 }

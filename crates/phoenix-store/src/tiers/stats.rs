@@ -1,5 +1,6 @@
 //! Counters of the tiers.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct TierStats {
     pub activity_waiting: usize,
     /// Tokens remembered as unknown.
     pub negatives: usize,
+    /// Sessions that memory was warmed with at the start; none before that is done.
+    pub warmed: Option<usize>,
     /// Verified tokens of outside providers that are remembered.
     pub pooled_tokens: usize,
     /// How long an entry filled now stays in memory.
@@ -51,6 +54,7 @@ pub(super) struct Counters {
     database_reads: AtomicU64,
     fills_dropped: AtomicU64,
     served_in_grace: AtomicU64,
+    warmed: OnceLock<usize>,
 }
 
 impl Counters {
@@ -73,6 +77,11 @@ impl Counters {
         self.fills_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn warmed(&self, count: usize) {
+        // Only the first time counts, and there is one.
+        let _first = self.warmed.set(count);
+    }
+
     pub(super) fn served_in_grace(&self) {
         self.served_in_grace.fetch_add(1, Ordering::Relaxed);
     }
@@ -90,6 +99,7 @@ impl Counters {
             database_reads: self.database_reads.load(Ordering::Relaxed),
             l2_fills_dropped: self.fills_dropped.load(Ordering::Relaxed),
             served_in_grace: self.served_in_grace.load(Ordering::Relaxed),
+            warmed: self.warmed.get().copied(),
             ..TierStats::default()
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use phoenix_auth::model::TokenHash;
 use phoenix_auth::ports::StoreError;
 
-use super::TieredSessions;
+use super::{TieredSessions, tags};
 
 impl TieredSessions {
     /// Loads the sessions used last into memory, at most `limit`. Returns how many.
@@ -13,10 +13,10 @@ impl TieredSessions {
     /// # Errors
     /// When the database did not answer; the caches then fill as they are used.
     pub async fn warm_memory(&self, limit: u32) -> Result<usize, StoreError> {
+        let inner = &*self.inner;
         if limit == 0 {
             return Ok(0);
         }
-        let inner = &*self.inner;
         let stamp = inner.freshness.applied();
         let sessions = inner.parts.store.recently_used(limit).await?;
         let now = inner.parts.clock.mono();
@@ -25,6 +25,7 @@ impl TieredSessions {
         for (hash, active) in sessions.into_iter().rev() {
             inner.keep(&hash, &Arc::new(active), stamp, now);
         }
+        inner.counters.warmed(count);
         Ok(count)
     }
 
@@ -37,6 +38,9 @@ impl TieredSessions {
         }
         let mut count = 0;
         for (key, active, stamp) in inner.memory.sample(limit) {
+            if inner.freshness.is_stale(stamp, tags(&active)) {
+                continue;
+            }
             let hash = TokenHash::from_bytes(*key.as_bytes());
             // Whoever reads it judges it by its stamp; no need to do so here.
             if inner.to_redis.sender.send((hash, active, stamp)).await.is_err() {

@@ -171,6 +171,25 @@ async fn a_revocation_elsewhere_is_obeyed_at_the_next_renewal_and_never_later_th
     .await;
 }
 
+/// Entries that are missing in the middle were trimmed: who does not know them cannot judge older copies.
+#[tokio::test]
+async fn a_hole_in_the_log_takes_older_copies_with_it() {
+    let db = postgres_db().await;
+    let user = add_user(&*db.store, "ada@example.com").await;
+    let (kept, ended) = (sign_in(&*db.store, user).await, sign_in(&*db.store, user).await);
+    let node = Node::new(db.store.clone(), None, &Arc::default()).await;
+    assert!(node.answer(&ended.token_hash).await.0 && node.answer(&kept.token_hash).await.0);
+    let others: Vec<_> = [sign_in(&*db.store, user).await, sign_in(&*db.store, user).await].into();
+    for id in [others[0].session.id, ended.session.id, others[1].session.id] {
+        db.store.end_sessions(EndScope::One(user, id), NOON).await.expect("answers").acknowledge();
+    }
+    let name = database_name(db.url.as_deref().expect("PostgreSQL has an address")).to_owned();
+    Postgres::shared().execute(&name, "DELETE FROM phoenix.invalidations WHERE seq = 2").expect("a hole");
+    node.tiers.renew_lease().await.expect("answers");
+    assert_eq!(node.answer(&ended.token_hash).await, (false, Tier::L3));
+    assert_eq!(node.answer(&kept.token_hash).await, (true, Tier::L3), "read again, to be sure");
+}
+
 /// Invariant 4: a reader loads the row, the revoke commits, the reader fills the cache.
 #[tokio::test]
 async fn a_fill_that_raced_with_a_revoke_brings_nothing_back() {

@@ -1,8 +1,9 @@
 //! Outside identity providers: what the domain's ports ask, answered by `phoenix-identity`.
 //!
-//! Owns the translation between the two, and what runs beside requests to stay in step with a provider: `sync.rs`.
+//! Owns the translation between the two, and what runs beside requests to stay in step with a provider: `sync.rs` and `tell.rs`.
 
 mod sync;
+mod tell;
 mod webhooks;
 
 use std::sync::Arc;
@@ -126,13 +127,14 @@ impl IdentityVerifier for Providers {
 
     fn seen(&self, token: &VerifiedToken, user_id: UserId, session_id: SessionId) {
         if let (Some(stack), Provider::Stack) = (&self.stack, token.provider) {
-            stack.seen(token.identity.subject(), &token.session, user_id, session_id);
+            let names = (token.identity.subject(), &*token.session);
+            stack.seen(names, (user_id, session_id), token.expires_at);
         }
     }
 
     fn ended(&self, sessions: &[EndedExternal]) {
         if let Some(stack) = &self.stack {
-            stack.ended(sessions);
+            stack.endings.note(stack.issuer(), sessions);
         }
     }
 }

@@ -5,7 +5,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 
 use crate::extract::Caller;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::routes::events::{EventsView, Parameters, answer, page};
 use crate::settings::HttpParts;
 
@@ -18,6 +18,10 @@ pub(crate) async fn handle(
     Caller(caller, _): Caller,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, Problem> {
+    if caller.active.user.role.is_shared() {
+        // They tell of strangers.
+        return Err(Problem::new(Kind::SharedAccount).detail("The events of a shared account are not shown."));
+    }
     let (before, limit) = page(parameters)?;
     Ok(answer(&parts.auth.own_events(&caller, before, limit).await?, limit))
 }

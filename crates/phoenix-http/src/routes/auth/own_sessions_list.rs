@@ -28,7 +28,12 @@ pub(crate) async fn handle(
     Caller(caller, _): Caller,
 ) -> Result<Response, Problem> {
     let lines = parts.auth.own_sessions(&caller).await?;
-    let limits = parts.auth.policy().sessions.of(&caller.active.user.role);
-    let sessions = lines.iter().map(|line| SessionLineView::of(line, limits)).collect();
+    let role = &caller.active.user.role;
+    let limits = parts.auth.policy().sessions.of(role);
+    let view = |line| {
+        let view = SessionLineView::of(line, limits);
+        if role.is_shared() { view.for_strangers() } else { view }
+    };
+    let sessions = lines.iter().map(view).collect();
     Ok(json(StatusCode::OK, &SessionsView { sessions }))
 }

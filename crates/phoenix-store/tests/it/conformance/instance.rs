@@ -2,9 +2,10 @@
 
 use futures_util::future::join_all;
 use phoenix_auth::model::Durable;
+use phoenix_auth::ports::EndScope;
 use phoenix_store::FingerprintCheck;
 
-use crate::fixtures::{add_user, sign_in};
+use crate::fixtures::{add_user, at, sign_in};
 use crate::harness::on_each_backend;
 
 // spec: D15
@@ -39,10 +40,16 @@ async fn another_key_is_noticed_and_replacing_it_removes_every_session() {
         db.store.replace_fingerprint([2; 32]).await.map(Durable::acknowledge).expect("answers");
         assert_eq!(check([2; 32]).await, FingerprintCheck::Matches);
         assert!(db.find(&session.token_hash).await.is_none());
+        // A hole in the log, at which a node that was left running drops its copies.
+        let page = db.log_after(0, 10).await;
+        assert_eq!((page.last.0, page.entries), (1, Vec::new()));
         assert!(db.store.has_users().await.expect("answers"));
         let kept = db.store.get_or_set_secret([8; 32]).await.map(Durable::acknowledge).expect("answers");
         assert_eq!(kept, secret);
-        sign_in(&*db.store, id).await;
+        let session = sign_in(&*db.store, id).await.session.id;
+        db.store.end_sessions(EndScope::One(id, session), at(1)).await.expect("answers").acknowledge();
+        let page = db.log_after(0, 10).await;
+        assert_eq!(page.entries.iter().map(|entry| entry.seq.0).collect::<Vec<_>>(), [2]);
     })
     .await;
 }

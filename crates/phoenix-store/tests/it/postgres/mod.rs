@@ -1,6 +1,7 @@
 //! What only PostgreSQL can get wrong: outages, pools, plans, migrations by many nodes.
 
 mod durability;
+mod lanes;
 mod listen;
 mod migrations;
 mod order;
@@ -8,3 +9,4 @@ mod outages;
 mod plans;
 mod pool;
 mod refusals;
+mod standby;

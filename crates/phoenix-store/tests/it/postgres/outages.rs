@@ -18,7 +18,7 @@ use crate::fixtures::{at, new_session, new_user};
 use crate::harness::{BOUND, pg_config, pg_store};
 
 /// A store whose maintenance runs until the guard is dropped, with one session open.
-async fn running(config: PgConfig) -> (Arc<PgStore>, NewSession, DropGuard) {
+pub(super) async fn running(config: PgConfig) -> (Arc<PgStore>, NewSession, DropGuard) {
     let store = Arc::new(pg_store(config).await);
     let stop = CancellationToken::new();
     let (maintained, stopped) = (Arc::clone(&store), stop.clone());
@@ -29,11 +29,11 @@ async fn running(config: PgConfig) -> (Arc<PgStore>, NewSession, DropGuard) {
     (store, session, stop.drop_guard())
 }
 
-async fn find(store: &PgStore, session: &NewSession) -> Result<bool, StoreError> {
+pub(super) async fn find(store: &PgStore, session: &NewSession) -> Result<bool, StoreError> {
     Ok(store.find_session(&session.token_hash, Timestamp::default()).await?.is_some())
 }
 
-async fn finds_again(store: &PgStore, session: &NewSession) {
+pub(super) async fn finds_again(store: &PgStore, session: &NewSession) {
     wait::until(BOUND, "the session to be found again", || async {
         find(store, session).await.is_ok_and(|found| found)
     })

@@ -3,11 +3,18 @@
 
 mod administration;
 mod bad_input;
+mod devices;
 mod forged_entries;
 mod nodes;
 mod origin;
+mod outage;
+mod places;
 mod protocol;
+mod push;
 mod redis_outage;
+mod refresh_ahead;
+mod security_events;
+mod session_limit;
 mod sessions;
 mod sign_in;
 mod special_accounts;
@@ -17,3 +24,4 @@ mod support;
 mod tiers;
 mod time;
 mod tokens;
+mod warming;

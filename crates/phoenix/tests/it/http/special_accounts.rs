@@ -3,7 +3,7 @@
 use phoenix_config::{Sources, load};
 use serde_json::json;
 
-use super::support::{PASSWORD, Site, assert_problem, on_every_backend};
+use super::support::{Browser, Node, PASSWORD, Site, assert_problem, on_every_backend};
 
 const DEMO: [&str; 2] = ["demo@phoenix.example", "demo-two@phoenix.example"];
 const DEMO_PASSWORD: &str = "phoenix-demo-account";
@@ -39,6 +39,7 @@ async fn they_exist_only_when_they_are_switched_on() {
         }
         let change = json!({"currentPassword": DEMO_PASSWORD, "newPassword": PASSWORD});
         assert_problem(&visitors[0].post("/api/auth/password", &change).await, 403, "shared-account");
+        strangers_are_not_shown(&node, &mut visitors[0]).await;
         assert_eq!(node.browser().login(DEMO[0], DEMO_PASSWORD).await.status, 200);
         node.stop().await;
 
@@ -58,6 +59,21 @@ async fn they_exist_only_when_they_are_switched_on() {
         node.stop().await;
     })
     .await;
+}
+
+/// Who shares an account learns nothing of where the others are.
+async fn strangers_are_not_shown(node: &Node, visitor: &mut Browser) {
+    assert_eq!(node.browser().login(DEMO[0], DEMO_PASSWORD).await.status, 200);
+    assert_problem(&visitor.get("/api/auth/security-events").await, 403, "shared-account");
+    let list = visitor.get("/api/auth/sessions").await.json();
+    let lines = list["sessions"].as_array().unwrap();
+    assert_eq!(lines.len(), 2, "{list}");
+    for line in lines {
+        let current = line["current"] == true;
+        for place in ["ipAddress", "lastIpAddress"] {
+            assert_eq!(line[place].is_string(), current, "{place}: {line}");
+        }
+    }
 }
 
 // spec: A12

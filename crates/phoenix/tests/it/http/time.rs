@@ -6,13 +6,54 @@ use phoenix_auth::ops::CleanUp;
 use phoenix_testkit::wait;
 use serde_json::Value;
 
-use super::support::{ADMIN, SOON, Site, assert_problem, on_every_backend};
+use super::support::{ADMIN, PASSWORD, SOON, Site, assert_problem, on_every_backend};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const STEP: Duration = Duration::from_mins(1);
 const IDLE: Duration = Duration::from_mins(30);
 /// A session ends a step later, and not a millisecond sooner.
 const ALMOST_IDLE: Duration = Duration::from_millis(31 * 60_000 - 1);
+
+// spec: A6
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_may_have_shorter_time_outs_than_the_others() {
+    on_every_backend(async |backend| {
+        let site = Site::new(backend).with("PHOENIX_ROLE_TIMEOUTS", "admin=1h/12h");
+        let node = site.node().await;
+        let mut user = node.registered("ada@example.com").await;
+        let idle = node.signed_in(ADMIN).await;
+        let mut admin = node.browser();
+        let login = admin.login(ADMIN, PASSWORD).await;
+        assert!(login.header("set-cookie").unwrap().contains("; Max-Age=43200; "));
+        for session in
+            [&login.json()["session"], &admin.me().await.json()["session"], &admin.sessions().await[0]]
+        {
+            assert_eq!(session["expiresAt"], "2026-01-01T12:00:00.000Z");
+            assert_eq!(session["idleExpiresAt"], "2026-01-01T01:01:00.000Z", "an hour and a step");
+        }
+        assert_eq!(user.me().await.json()["session"]["idleExpiresAt"], "2026-01-08T00:01:00.000Z");
+
+        // Not used for the hour, to the millisecond that was told; and used all the time, to the twelfth hour.
+        site.clock.advance_day(Duration::from_millis(61 * 60_000 - 1));
+        assert_eq!(admin.me().await.json()["session"]["idleExpiresAt"], "2026-01-01T02:01:59.999Z");
+        site.clock.advance_day(MILLISECOND);
+        assert_problem(&node.me(&idle.token()).await, 401, "session-ended");
+        for _ in 0..11 {
+            site.clock.advance_day(Duration::from_mins(59));
+            assert_eq!(admin.me().await.status, 200);
+        }
+        site.clock.advance_day(Duration::from_mins(9));
+        assert_eq!(admin.me().await.json()["session"]["idleExpiresAt"], "2026-01-01T12:00:00.000Z");
+        site.clock.advance_day(Duration::from_millis(59_999));
+        assert_eq!(admin.me().await.status, 200);
+        site.clock.advance_day(MILLISECOND);
+        assert_problem(&admin.me().await, 401, "session-ended");
+        assert_problem(&admin.act("/api/auth/refresh").await, 401, "session-ended");
+        assert_eq!(user.me().await.status, 200, "other roles have the usual times");
+        node.stop().await;
+    })
+    .await;
+}
 
 // spec: A6 A1 D15
 #[tokio::test(flavor = "multi_thread")]

@@ -74,6 +74,18 @@ async fn a_replaced_token_works_for_its_grace_and_ends_the_session_when_it_is_re
         assert_problem(&thief.act(REFRESH).await, 401, "session-ended");
         assert_problem(&node.me(&second).await, 401, "session-ended");
         assert_problem(&browser.act(REFRESH).await, 401, "session-ended");
+
+        // The owner is told why, when they are back.
+        assert_eq!(browser.login("ada@example.com", PASSWORD).await.status, 200);
+        let events = browser.events(1).await;
+        assert_eq!(
+            (&events[0]["kind"], &events[0]["sessionId"]),
+            (&json!("token-replayed"), &json!(session))
+        );
+        assert_eq!(
+            (&events[0]["ipAddress"], &events[0]["at"]),
+            (&json!("127.0.0.1"), &json!("2026-01-01T00:00:31.000Z"))
+        );
         node.stop().await;
     })
     .await;

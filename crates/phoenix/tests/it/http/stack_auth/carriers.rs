@@ -248,6 +248,28 @@ async fn a_header_that_is_there_twice_counts_for_nobody() {
 
 // spec: A10 A11
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_phoenix_counts_only_where_phoenix_puts_it_and_cookies_with_two_values_for_nobody() {
+    let setup = Setup::new(Backend::Sqlite);
+    let node = setup.node().await;
+    let (own, ada) = (node.registered("own@example.com").await, setup.sign_up("ada@example.com"));
+    let planted = SignedIn { access_token: own.token().clone(), ..ada.clone() };
+    for carrier in carriers(&setup.fake, || planted.clone()) {
+        let response = me_with(&node.client, &carrier.headers()).await;
+        if carrier.headers[0].0 == "authorization" {
+            assert_eq!(response.status, 200, "{}: {}", carrier.name, response.text());
+        } else {
+            assert_problem(&response, 401, "malformed-token");
+        }
+    }
+    let bob = setup.sign_up("bob@example.com");
+    let cookies = |who| Cookie::header(&sdk_cookies(setup.fake.project_id(), who, 1, false));
+    let both = format!("{}; {}", cookies(&ada), cookies(&bob));
+    assert_problem(&me_with(&node.client, &[("cookie", &both)]).await, 400, "ambiguous-credentials");
+    node.stop().await;
+}
+
+// spec: A10 A11
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_project_none_of_it_is_looked_at() {
     let setup = Setup::new(Backend::Sqlite);
     let plain = Site::new(Backend::Sqlite);

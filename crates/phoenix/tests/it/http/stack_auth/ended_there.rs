@@ -3,7 +3,7 @@
 use phoenix_testkit::stack_auth::{Fault, Route, UserType};
 use phoenix_testkit::wait;
 
-use super::setup::{Setup, accepted, session_id};
+use super::setup::{Setup, accepted, session_id, user_id};
 use crate::http::support::{Backend, Node, SOON, assert_problem, on_every_backend};
 
 /// Waits until the provider was asked this many times more, and so until all but the last answer have been dealt with.
@@ -31,9 +31,10 @@ async fn a_session_deleted_at_the_provider_is_noticed() {
     on_every_backend(async |backend| {
         let setup = Setup::in_real_time(backend);
         let node = setup.node().await;
+        let mut admin = node.administrator().await;
         let ada = setup.sign_up("ada@example.com");
         let other = setup.fake.sign_in(&ada.user_id);
-        accepted(&node, &ada.access_token).await;
+        let me = accepted(&node, &ada.access_token).await;
         accepted(&node, &other.access_token).await;
         until_asked(&setup, 2).await;
         let spec = setup.fake.token_of(&ada.session_id).unwrap();
@@ -43,6 +44,7 @@ async fn a_session_deleted_at_the_provider_is_noticed() {
         assert_problem(&node.me(&fresh).await, 401, "session-ended");
         accepted(&node, &other.access_token).await;
         assert_eq!(setup.fake.calls(Route::DeleteSession), 0, "the provider knows");
+        admin.until_noted(&user_id(&me), "ended-at-provider").await;
 
         let bob = setup.sign_up("bob@example.com");
         accepted(&node, &bob.access_token).await;

@@ -6,10 +6,14 @@ use phoenix_testkit::stack_auth::Route;
 use phoenix_testkit::wait;
 use serde_json::json;
 
-use super::setup::{SESSIONS, Setup, accepted, session_id};
-use crate::http::support::{SOON, assert_problem, on_every_backend};
+use tokio::task::JoinSet;
+
+use super::setup::{SESSIONS, Setup, accepted, session_id, user_id};
+use crate::http::support::{ME, Node, SOON, assert_problem, on_every_backend, on_every_shared_backend};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Sessions of one user that come at the same time.
+const AT_ONCE: usize = 40;
 
 // spec: A7 A10
 #[tokio::test(flavor = "multi_thread")]
@@ -68,6 +72,42 @@ async fn one_session_too_many_is_refused_where_that_is_configured_until_there_is
         accepted(&node, &third.access_token).await;
         assert_problem(&node.me(&second.access_token).await, 401, "session-ended");
         node.stop().await;
+    })
+    .await;
+}
+
+/// Brings many sessions of one user at once, to all nodes. Returns the statuses.
+async fn bring_at_once(setup: &Setup, nodes: &[&Node], user: &str) -> Vec<u16> {
+    let mut bringing = JoinSet::new();
+    for number in 0..AT_ONCE {
+        let client = nodes[number % nodes.len()].client.clone();
+        let token = setup.fake.sign_in(user).access_token;
+        bringing.spawn(async move { client.get(ME).bearer(&token).send().await.unwrap().status.as_u16() });
+    }
+    bringing.join_all().await
+}
+
+// spec: A7 A10 G3
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_sessions_come_at_once_no_more_than_allowed_are_left() {
+    on_every_shared_backend(async |backend| {
+        for policy in ["evict_oldest", "refuse"] {
+            let setup = Setup::new(backend)
+                .with("PHOENIX_SESSIONS_PER_USER", "5")
+                .with("PHOENIX_SESSIONS_PER_USER_POLICY", policy);
+            let (one, two) = (setup.node().await, setup.node().await);
+            let mut admin = one.administrator().await;
+            let ada = setup.sign_up("ada@example.com");
+            let user = user_id(&accepted(&one, &ada.access_token).await);
+            let statuses = bring_at_once(&setup, &[&one, &two], &ada.user_id).await;
+            assert_eq!(admin.sessions_of(&user).await.len(), 5, "{policy}");
+            let opened = statuses.iter().filter(|status| **status == 200).count();
+            let expected = if policy == "refuse" { 4 } else { AT_ONCE };
+            assert_eq!(opened, expected, "{policy}: {statuses:?}");
+            assert!(statuses.iter().all(|status| matches!(status, 200 | 409)), "{policy}: {statuses:?}");
+            one.stop().await;
+            two.stop().await;
+        }
     })
     .await;
 }

@@ -118,6 +118,37 @@ async fn a_session_of_an_issuer_is_named_by_sid_and_ends_here_at_once() {
 
 // spec: A10
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_sid_each_token_is_a_session_of_its_own() {
+    let signers = Signer::all();
+    let issuer = Issuer::start(&signers).await;
+    let site = Site::new(Backend::Sqlite)
+        .with("PHOENIX_OIDC_ISSUERS", &format!("{} audience=phoenix", issuer.name()));
+    let node = site.node().await;
+    let token = |jti: Value, ahead: i64| {
+        let mut claims = issuer.claims("phoenix", now_s(&site) + ahead);
+        claims["jti"] = jti;
+        claims.as_object_mut().unwrap().remove("sid");
+        signers[2].token(&claims)
+    };
+    let named = [token("one".into(), 0), token("one".into(), 1), token("two".into(), 0)];
+    let bare = [token(Value::Null, 0), token(Value::Null, 1)];
+    let mut sessions = Vec::new();
+    for token in named.iter().chain(&bare) {
+        sessions.push(session_id(&accepted(&node, token).await));
+    }
+    assert_eq!(sessions[0], sessions[1], "the same `jti`");
+    assert_eq!(sessions.iter().collect::<BTreeSet<_>>().len(), 4);
+    let out = node.client.post("/api/auth/logout").bearer(&bare[0]).send().await.unwrap();
+    assert_eq!(out.status, 200, "{}", out.text());
+    assert_problem(&node.me(&bare[0]).await, 401, "session-ended");
+    for token in named.iter().chain(&bare[1..]) {
+        accepted(&node, token).await;
+    }
+    node.stop().await;
+}
+
+// spec: A10
+#[tokio::test(flavor = "multi_thread")]
 async fn algorithms_can_be_narrowed_and_a_document_of_another_issuer_is_not_believed() {
     let signers = Signer::all();
     let issuer = Issuer::start(&signers).await;

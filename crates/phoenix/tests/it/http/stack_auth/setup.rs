@@ -6,9 +6,10 @@ use std::time::Duration;
 use phoenix_auth::ports::Clock;
 use phoenix_testkit::http::{Client, Response};
 use phoenix_testkit::stack_auth::{FakeStackAuth, NewUser, Options, SignedIn};
+use phoenix_testkit::wait;
 use serde_json::Value;
 
-use crate::http::support::{Backend, Browser, ME, Node, Site, assert_marked};
+use crate::http::support::{Backend, Browser, ME, Node, SOON, Site, assert_marked};
 
 /// Of every installation here.
 pub(super) const BOUND: Duration = Duration::from_secs(2);
@@ -105,6 +106,20 @@ impl Browser {
         assert_eq!(response.status, 200, "{}", response.text());
         let users = response.json()["users"].as_array().unwrap().clone();
         users.into_iter().filter(|user| user["role"] != "admin").collect()
+    }
+
+    /// Waits until an event of this kind is noted for a user; for the administrator.
+    pub(super) async fn until_noted(&mut self, user: &str, kind: &str) {
+        let path = format!("{USERS}/{user}/security-events");
+        wait::until(SOON, kind, || {
+            let (mut browser, path) = (self.clone(), path.clone());
+            async move {
+                let response = browser.get(&path).await;
+                assert_eq!(response.status, 200, "{}", response.text());
+                response.json()["events"].as_array().unwrap().iter().any(|event| event["kind"] == kind)
+            }
+        })
+        .await;
     }
 
     /// The sessions of a user; for the administrator.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use phoenix_testkit::http::Response;
 use phoenix_testkit::postgres::{Postgres, database_name};
 use phoenix_testkit::proxy::{Direction, FaultProxy, Mode};
-use phoenix_testkit::stack_auth::{Delivery, WebhookEvent, WebhookFlaw, WebhookSender};
+use phoenix_testkit::stack_auth::{Delivery, UserType, WebhookEvent, WebhookFlaw, WebhookSender};
 use phoenix_testkit::wait;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::setup::{BOUND, Setup, accepted, user_id};
+use super::setup::{BOUND, Setup, USERS, accepted, user_id};
 use crate::http::support::{Backend, Node, SOON, assert_problem, on_every_backend, on_every_shared_backend};
 
 const PATH: &str = "/api/phoenix/webhooks/stack";
@@ -113,10 +113,32 @@ async fn a_deleted_user_is_shut_out() {
         let accounts = admin.accounts().await;
         let ada = accounts.iter().find(|account| account["id"] == user_id(&me).as_str()).unwrap();
         assert_eq!(ada["disabled"], true);
+        admin.until_noted(&user_id(&me), "deleted-at-provider").await;
         one.stop().await;
         two.stop().await;
     })
     .await;
+}
+
+// spec: A10 A11
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_administrator_stays_one_but_whoever_was_signed_in_is_shut_out() {
+    let (setup, sender) = with_webhooks(Backend::Sqlite);
+    let node = setup.node().await;
+    let mut root = node.administrator().await;
+    let ada = setup.sign_up("ada@example.com");
+    let path = format!("{USERS}/{}", user_id(&accepted(&node, &ada.access_token).await));
+    assert_eq!(root.patch(&path, &json!({"role": "admin"})).await.status, 200);
+    let own = format!("{USERS}/{}", root.user_id().await);
+    let disabled = node.client.patch(&own).bearer(&ada.access_token).json(&json!({"disabled": true}));
+    assert_eq!(disabled.send().await.unwrap().status, 200);
+    setup.pass(Duration::from_secs(1));
+    let event = WebhookEvent::user_deleted(&ada.user_id);
+    assert_taken(&send(&node, &sender.deliver(&event, setup.fake.now_s())).await);
+    assert_problem(&node.me(&ada.access_token).await, 401, "session-ended");
+    let fresh = setup.fake.mint(&setup.fake.token(UserType::Normal).user(&ada.user_id).issued_in(-1));
+    assert_problem(&node.me(&fresh).await, 401, "session-ended");
+    node.stop().await;
 }
 
 // spec: A10

@@ -1,12 +1,16 @@
 //! A client that keeps its session cookie and says where its requests come from, as browsers do.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use http::Method;
 use phoenix_testkit::http::{Client, Response};
+use phoenix_testkit::wait;
 use serde_json::{Value, json};
 
-use super::{ME, PASSWORD, assert_marked};
+use super::device::{Device, FIREFOX};
+use super::{ME, PASSWORD, SOON, assert_marked, place};
 
-const USER_AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const EVENTS: &str = "/api/auth/security-events";
 const COOKIE: &str = "phoenix_session";
 
 /// A browser with at most one session.
@@ -14,25 +18,34 @@ const COOKIE: &str = "phoenix_session";
 pub(in crate::http) struct Browser {
     client: Client,
     token: Option<String>,
+    device: Device,
+    /// Address that requests come from, when it is not the usual one.
+    from: Option<(Ipv4Addr, SocketAddr)>,
 }
 
 impl Browser {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, token: None }
+        Self { client, token: None, device: FIREFOX, from: None }
     }
 
     /// The same cookie on another node.
     pub(in crate::http) fn at(&self, client: &Client) -> Self {
-        Self { client: client.clone(), token: self.token.clone() }
+        Self { client: client.clone(), ..self.clone() }
     }
 
     /// A browser with this cookie.
     pub(in crate::http) fn with_token(client: &Client, token: &str) -> Self {
-        Self { client: client.clone(), token: Some(token.to_owned()) }
+        Self { token: Some(token.to_owned()), ..Self::new(client.clone()) }
     }
 
-    pub(in crate::http) fn client(&self) -> &Client {
-        &self.client
+    /// The same cookie in another browser.
+    pub(in crate::http) fn on(&self, device: Device) -> Self {
+        Self { device, ..self.clone() }
+    }
+
+    /// The same cookie in requests from this address to the node at `node`.
+    pub(in crate::http) fn from(&self, address: [u8; 4], node: SocketAddr) -> Self {
+        Self { from: Some((address.into(), node)), ..self.clone() }
     }
 
     /// The token in the cookie.
@@ -52,17 +65,24 @@ impl Browser {
         body: Option<&Value>,
     ) -> Response {
         let client = self.client.clone();
-        let mut call = client.request(method.clone(), path).header("user-agent", USER_AGENT);
+        let mut headers: Vec<(&str, String)> = Vec::new();
+        headers.extend(self.device.iter().map(|(name, value)| (*name, (*value).to_owned())));
         if let Some(token) = &self.token {
-            call = call.header("cookie", &format!("theme=dark; {COOKIE}={token}"));
+            headers.push(("cookie", format!("theme=dark; {COOKIE}={token}")));
         }
         if !method.is_safe() {
-            call = call.header("sec-fetch-site", "same-origin");
+            headers.push(("sec-fetch-site", "same-origin".to_owned()));
         }
-        if let Some(body) = body {
-            call = call.json(body);
-        }
-        let response = call.send().await.unwrap();
+        let response = if let Some((source, node)) = self.from {
+            place::send(source, node, method, path, &headers, body).await
+        } else {
+            let call = client.request(method, path);
+            let call = headers.iter().fold(call, |call, (name, value)| call.header(name, value));
+            match body {
+                Some(body) => call.json(body).send().await.unwrap(),
+                None => call.send().await.unwrap(),
+            }
+        };
         assert_marked(&response);
         self.keep_cookie(&response);
         response
@@ -117,6 +137,22 @@ impl Browser {
         let response = self.get("/api/auth/sessions").await;
         assert_eq!(response.status, 200, "{}", response.text());
         response.json()["sessions"].as_array().unwrap().clone()
+    }
+
+    /// One's own security events, the latest first, once there are `count` of them.
+    pub(in crate::http) async fn events(&mut self, count: usize) -> Vec<Value> {
+        let browser = self.clone();
+        wait::for_some(SOON, &format!("{count} security events"), || {
+            let mut browser = browser.clone();
+            async move {
+                let response = browser.get(&format!("{EVENTS}?limit=200")).await;
+                assert_eq!(response.status, 200, "{}", response.text());
+                let events = response.json()["events"].as_array().unwrap().clone();
+                assert!(events.len() <= count, "more than {count}: {events:?}");
+                (events.len() == count).then_some(events)
+            }
+        })
+        .await
     }
 
     /// Id of the user who is signed in.

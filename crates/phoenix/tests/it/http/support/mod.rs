@@ -3,7 +3,9 @@
 
 mod browser;
 mod clock;
+pub(super) mod device;
 mod node;
+mod place;
 mod site;
 
 use std::future::{Future, poll_fn};

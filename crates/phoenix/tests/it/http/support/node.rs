@@ -8,10 +8,11 @@ use phoenix::app::{App, World};
 use phoenix::listener::{self, ConnectionLimits};
 use phoenix_auth::model::TokenHash;
 use phoenix_config::Config;
-use phoenix_testkit::http::{Client, Response};
+use phoenix_testkit::http::{Call, Client, Response};
 use phoenix_testkit::wait;
 use serde_json::{Value, json};
 
+use super::device::FIREFOX;
 use super::{ADMIN, Browser, ME, PASSWORD, SOON, assert_marked};
 
 const STATUS: &str = "/api/phoenix/status";
@@ -92,9 +93,9 @@ impl Node {
         browser
     }
 
-    /// `GET /api/auth/me` with a token in the header.
+    /// `GET /api/auth/me` with a token in the header, from the device that browsers here are.
     pub(in crate::http) async fn me(&self, token: &str) -> Response {
-        let response = self.client.get(ME).bearer(token).send().await.unwrap();
+        let response = on_usual_device(self.client.get(ME).bearer(token)).send().await.unwrap();
         assert_marked(&response);
         response
     }
@@ -102,7 +103,7 @@ impl Node {
     /// Signs in for a token.
     pub(in crate::http) async fn token(&self, email: &str) -> String {
         let body = json!({"email": email, "password": PASSWORD, "transport": "bearer"});
-        let response = self.client.post("/api/auth/login").json(&body).send().await.unwrap();
+        let response = on_usual_device(self.client.post("/api/auth/login").json(&body)).send().await.unwrap();
         assert_eq!(response.status, 200, "{}", response.text());
         response.json()["token"].as_str().unwrap().to_owned()
     }
@@ -111,6 +112,10 @@ impl Node {
     pub(in crate::http) fn hash(&self, token: &str) -> TokenHash {
         TokenHash::of_presented(token, self.app.auth.keys()).unwrap()
     }
+}
+
+fn on_usual_device(call: Call<'_>) -> Call<'_> {
+    FIREFOX.iter().fold(call, |call, (name, value)| call.header(name, value))
 }
 
 impl Browser {

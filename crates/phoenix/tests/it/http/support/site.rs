@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use phoenix::app::World;
+use phoenix::app::{App, World};
 use phoenix::clock::SystemClock;
 use phoenix::entropy::SystemEntropy;
 use phoenix_auth::ports::Clock;
@@ -111,6 +111,11 @@ impl Site {
     pub(in crate::http) async fn node_with(&self, name: &str, value: &str) -> Node {
         let sources = self.sources.clone().with_env(name, value);
         Node::start(load(&sources).unwrap().config, self.world.clone()).await
+    }
+
+    /// An application on the same database that runs nothing in the background: it tells nobody what it does.
+    pub(in crate::http) async fn silent(&self) -> App {
+        App::build(&self.config(), self.world.clone()).await.unwrap()
     }
 
     /// Tokens of sessions that are in the database and in no cache, one for each address: made by a node without
