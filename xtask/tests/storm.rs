@@ -1,8 +1,9 @@
-//! The storm of `cargo xtask bench sessions` on debug builds: one period, in which nothing is broken.
+//! The storm and the part with a provider of `cargo xtask bench sessions` on debug builds: small, and nothing is broken.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use xtask::bench::report::Limit;
 use xtask::bench::{build, sessions};
 
 /// The server that the tests of the whole workspace have built, else a new build.
@@ -13,12 +14,23 @@ fn phoenix() -> Result<PathBuf> {
 
 #[test]
 fn a_period_without_a_fault_holds_the_bound() -> Result<()> {
-    let tally = sessions::short_storm(&phoenix()?, 1)?;
-    assert_eq!((tally.rounds(), tally.late()), (6, 0));
-    let bars = tally.bars("storm");
-    let value = |what: &str| bars.iter().find(|bar| bar.name.ends_with(what)).map(|bar| bar.value);
-    assert_eq!(value("revokes not acknowledged"), Some(0.0));
-    assert_eq!(value("refused while signed in"), Some(0.0));
-    assert_eq!(value("failed where the database is reached"), Some(0.0));
+    for tally in sessions::short_storms(&phoenix()?, 1)? {
+        assert_eq!((tally.rounds(), tally.late()), (6, 0));
+        let bars = tally.bars("storm");
+        let value = |what: &str| bars.iter().find(|bar| bar.name.ends_with(what)).map(|bar| bar.value);
+        assert_eq!(value("revokes not acknowledged"), Some(0.0));
+        assert_eq!(value("refused while signed in"), Some(0.0));
+        assert_eq!(value("failed where the database is reached"), Some(0.0));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_provider_is_asked_seldom_and_a_new_user_is_made_once() -> Result<()> {
+    let bars = sessions::short_provider(&phoenix()?)?;
+    // How fast a debug build is says nothing.
+    let missed: Vec<_> = bars.iter().filter(|bar| !bar.pass && !bar.name.contains("faster")).collect();
+    assert!(missed.is_empty(), "{missed:?}");
+    assert!(bars.iter().filter(|bar| bar.bar != Limit::None).count() >= 6, "{bars:?}");
     Ok(())
 }

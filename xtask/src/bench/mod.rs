@@ -39,6 +39,9 @@ use report::{Bar, Machine};
 /// All benchmarks, in the order of `--list`.
 pub const BENCHES: &[Bench] = &[generator::BENCH, me::BENCH, sessions::BENCH];
 
+/// Benchmarks of which a part can be run alone, with the names of the parts.
+pub const PARTS: &[(&str, &[&str])] = &[(sessions::BENCH.name, sessions::PARTS)];
+
 /// One benchmark.
 #[derive(Clone, Copy, Debug)]
 pub struct Bench {
@@ -55,6 +58,8 @@ pub struct Bench {
 pub struct Context {
     /// Take seconds, not minutes.
     pub quick: bool,
+    /// Only this one of the benchmark's parts, see [`PARTS`].
+    pub part: Option<&'static str>,
 }
 
 /// The command line of `cargo xtask bench`.
@@ -68,6 +73,9 @@ pub struct Arguments {
     /// The form that CI can afford
     #[arg(long)]
     quick: bool,
+    /// Only a part of the benchmark
+    #[arg(long, requires = "name")]
+    part: Option<String>,
     /// One JSON object per benchmark instead of tables
     #[arg(long)]
     json: bool,
@@ -91,15 +99,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if chosen.is_empty() {
         bail!("no such benchmark; `cargo xtask bench --list` names them");
     }
+    let part = arguments.part.as_deref().map(|part| named_part(chosen[0].name, part)).transpose()?;
     if cfg!(debug_assertions) {
         return Err(in_release());
     }
     let machine = Machine::detect();
     let mut missed = false;
     for bench in chosen {
-        let bars = (bench.run)(Context { quick: arguments.quick }).with_context(|| bench.name)?;
+        let bars = (bench.run)(Context { quick: arguments.quick, part }).with_context(|| bench.name)?;
         missed |= bars.iter().any(|bar| !bar.pass);
-        let command = command_line(bench.name, arguments.quick);
+        let command = command_line(bench.name, arguments.quick, part);
         if arguments.json {
             println!("{}", report::json(bench.name, &bars, &machine, &command)?);
         } else {
@@ -109,8 +118,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn command_line(name: &str, quick: bool) -> String {
-    format!("cargo xtask bench {name}{}", if quick { " --quick" } else { "" })
+/// The part of benchmark `name` that is called `part`.
+fn named_part(name: &str, part: &str) -> Result<&'static str> {
+    let parts = PARTS.iter().find(|(bench, _)| *bench == name).map_or(&[][..], |(_, parts)| parts);
+    let found = parts.iter().find(|known| **known == part).copied();
+    found.with_context(|| format!("{name} has no part {part}; its parts are: {}", parts.join(", ")))
+}
+
+fn command_line(name: &str, quick: bool, part: Option<&str>) -> String {
+    let part = part.map_or_else(String::new, |part| format!(" --part {part}"));
+    format!("cargo xtask bench {name}{part}{}", if quick { " --quick" } else { "" })
 }
 
 /// Replaces this process, a debug build, by a release build with the same arguments; returns only on failure.
@@ -121,4 +138,26 @@ fn in_release() -> anyhow::Error {
     };
     let error = Command::new(program).args(std::env::args_os().skip(1)).exec();
     anyhow::Error::new(error).context("start the release build of xtask")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BENCHES, PARTS, command_line, named_part};
+
+    #[test]
+    fn parts_belong_to_benchmarks_and_others_are_refused() {
+        for (name, parts) in PARTS {
+            assert!(BENCHES.iter().any(|bench| bench.name == *name));
+            for part in *parts {
+                assert_eq!(named_part(name, part).ok(), Some(*part));
+                assert_eq!(
+                    command_line(name, true, Some(part)),
+                    format!("cargo xtask bench {name} --part {part} --quick")
+                );
+            }
+        }
+        let error = named_part("sessions", "calm").expect_err("there is no such part");
+        assert!(error.to_string().ends_with("storms, steady, provider"), "{error}");
+        assert!(named_part("me", "storms").is_err());
+    }
 }

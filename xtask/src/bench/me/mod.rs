@@ -87,6 +87,8 @@ impl Stage {
             .env("PHOENIX_ADMIN_EMAIL", ADMIN.0)
             .env("PHOENIX_ADMIN_PASSWORD", ADMIN.1)
             .env("PHOENIX_L1_TTL", "1h")
+            // Each part fills the tiers as it means to.
+            .env("PHOENIX_WARM_ENTRIES", "0")
             .env("PHOENIX_L1_MAX_BYTES", "2GiB")
             .env("PHOENIX_MAX_CONNECTIONS_PER_ADDRESS", "10000");
         for (name, value) in variables {

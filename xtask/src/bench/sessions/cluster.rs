@@ -12,6 +12,7 @@ use phoenix_testkit::postgres::{Postgres, database_name};
 use phoenix_testkit::process::PhoenixProcess;
 use phoenix_testkit::proxy::FaultProxy;
 use phoenix_testkit::redis::Redis;
+use phoenix_testkit::stack_auth::FakeStackAuth;
 use serde_json::{Value, json};
 
 use crate::bench::load;
@@ -171,6 +172,17 @@ pub(super) fn sum(reports: &[Value], name: &str) -> Result<f64> {
         report["tiers"][name].as_f64().with_context(|| format!("the status has no counter {name}"))
     };
     reports.iter().map(one).sum()
+}
+
+/// What a node has to be told so that it accepts the tokens of `provider`.
+pub(super) fn stack_variables(provider: &FakeStackAuth) -> [(&str, &str); 4] {
+    let project = provider.project();
+    [
+        ("STACK_PROJECT_ID", &project.id),
+        ("STACK_SECRET_SERVER_KEY", &project.secret_server_key),
+        ("STACK_PUBLISHABLE_CLIENT_KEY", &project.publishable_client_key),
+        ("STACK_API_URL", provider.url()),
+    ]
 }
 
 /// Signs in and returns the token.

@@ -30,7 +30,7 @@ use crate::bench::load::{Asker, Expect};
 use clients::Clients;
 use judge::{Revoke, judge};
 
-pub(super) use subject::{Everywhere, OneSession, SignedIn, Subject};
+pub(super) use subject::{Everywhere, OneSession, SignedIn, StackSession, Subject};
 pub use tally::Tally;
 
 /// Rounds that go on at the same time, under the same fault.

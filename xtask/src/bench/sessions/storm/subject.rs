@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use futures_util::future::BoxFuture;
 use phoenix_testkit::http::Client;
+use phoenix_testkit::stack_auth::{FakeStackAuth, NewUser};
 use serde_json::json;
 
 use crate::bench::sessions::cluster::{log_in, me, token_of, with_token};
@@ -81,6 +82,38 @@ impl Subject for OneSession {
     fn sign_in<'a>(&'a self, node: &'a Client, slot: usize) -> BoxFuture<'a, Result<SignedIn>> {
         Box::pin(async move {
             let token = self.0.log_in(node, slot).await?;
+            Ok(SignedIn { asks: vec![me(&token)], revoke: with_token("POST", "/api/auth/logout", &token) })
+        })
+    }
+}
+
+/// A session of Stack Auth, opened here by its first request and ended by logging out here. The access token stays
+/// valid in itself for minutes: nothing but what the nodes tell each other ends it.
+#[derive(Debug)]
+pub(crate) struct StackSession<'a> {
+    provider: &'a FakeStackAuth,
+    /// One for each slot.
+    users: Vec<String>,
+}
+
+impl<'a> StackSession<'a> {
+    /// Makes the provider's users.
+    pub(crate) fn prepare(provider: &'a FakeStackAuth, slots: usize) -> Self {
+        let user = |slot| NewUser::normal().email(&format!("stack{slot}@example.com"));
+        Self { provider, users: (0..slots).map(|slot| provider.create_user(user(slot)).id).collect() }
+    }
+}
+
+impl Subject for StackSession<'_> {
+    fn name(&self) -> &'static str {
+        "Stack session"
+    }
+
+    fn sign_in<'a>(&'a self, node: &'a Client, slot: usize) -> BoxFuture<'a, Result<SignedIn>> {
+        Box::pin(async move {
+            let token = self.provider.sign_in(&self.users[slot]).access_token;
+            let answer = node.get("/api/auth/me").bearer(&token).send().await?;
+            ensure!(answer.status == 200, "a new Stack session was refused: {}", answer.text());
             Ok(SignedIn { asks: vec![me(&token)], revoke: with_token("POST", "/api/auth/logout", &token) })
         })
     }
