@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use phoenix_config::LogFormat;
+use tracing::subscriber::set_global_default;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -33,11 +34,14 @@ pub(crate) fn start(config: &phoenix_config::Log) -> Result<(), BadFilter> {
         LogFormat::Auto => io::stderr().is_terminal(),
     };
     let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
-    // Fails only if logging was started already, as in tests that start several applications.
+    // Not `init`: that may also take over what libraries write through `log`, and the database driver writes the
+    // parameters of its statements there. Fails only if logging was started already, as in tests that start several
+    // applications.
     let _ = if human {
-        builder.with_ansi(io::stderr().is_terminal()).try_init()
+        set_global_default(builder.with_ansi(io::stderr().is_terminal()).finish())
     } else {
-        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        let json = builder.json().flatten_event(true).with_current_span(true).with_span_list(false);
+        set_global_default(json.finish())
     };
     Ok(())
 }
