@@ -1,7 +1,7 @@
 //! Benchmark `sessions`: what a cluster of three nodes promises about sessions. Revocation under faults, outages of
 //! Redis, how seldom the database and the identity provider are asked, and that authenticated requests write nothing.
 //!
-//! Progress and tables go to standard error. Each of [`PARTS`] has one `PostgreSQL` and one Redis, and what it is made
+//! Progress and tables go to standard error. Each of `PARTS` has one `PostgreSQL` and one Redis, and what it is made
 //! of starts nodes of its own.
 
 mod cluster;
