@@ -136,8 +136,9 @@ section! {
         l1_max_bytes: ByteSize = "cache.l1_max_bytes", "PHOENIX_L1_MAX_BYTES", Bytes { min: ByteSize::from_mib(1), max: ByteSize::from_gib(64) } => "64MiB";
         /// Longest time that a session stays in this process's cache.
         l1_ttl: Duration = "cache.l1_ttl", "PHOENIX_L1_TTL", span(SECOND, HOUR) => "5m";
-        /// Shortest time that `cache.l1_ttl` is shortened to by itself when sessions are used again sooner. Where it is
-        /// longer than `cache.l1_ttl`, nothing is shortened.
+        /// Shortest time that `cache.l1_ttl` is shortened to by itself when sessions are used again sooner.
+        ///
+        /// Where it is longer than `cache.l1_ttl`, nothing is shortened.
         l1_min_ttl: Duration = "cache.l1_min_ttl", "PHOENIX_L1_MIN_TTL", span(SECOND, HOUR) => "30s";
         /// Longest time that a session stays in Redis.
         l2_ttl: Duration = "cache.l2_ttl", "PHOENIX_L2_TTL", span(SECOND, HOUR) => "10m";
