@@ -1,0 +1,4 @@
+//! The scripts on a real Redis, call by call.
+
+mod oracle;
+mod scripts;
