@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::connect::Target;
 use super::failure::{Failure, is_outage};
 use super::link::Link;
 use super::subscription::Subscription;
@@ -37,12 +38,19 @@ pub enum Delivered {
 /// Publishes and receives.
 pub struct RedisChannel {
     link: Arc<Link>,
+    receiver: RedisReceiver,
+}
+
+/// Receives.
+pub struct RedisReceiver {
+    target: Arc<Target>,
     random: AtomicU64,
 }
 
 impl RedisChannel {
     pub(super) fn new(link: Arc<Link>, seed: u64) -> Self {
-        Self { link, random: AtomicU64::new(seed) }
+        let receiver = RedisReceiver::new(Arc::clone(link.target()), seed);
+        Self { link, receiver }
     }
 
     /// Publishes to whoever is subscribed now. False when Redis is being spared, did not take it within the command
@@ -58,6 +66,17 @@ impl RedisChannel {
         taken.is_some()
     }
 
+    /// See [`RedisReceiver::run`].
+    pub async fn run(&self, channels: &[String], deliver: impl FnMut(Delivered)) {
+        self.receiver.run(channels, deliver).await;
+    }
+}
+
+impl RedisReceiver {
+    pub(super) fn new(target: Arc<Target>, seed: u64) -> Self {
+        Self { target, random: AtomicU64::new(seed) }
+    }
+
     /// Receives from these channels until it is dropped: subscribes, and again whenever the connection ends or does
     /// not answer for a second. `deliver` must not block. Needs Redis 6 or later (RESP3).
     ///
@@ -66,15 +85,15 @@ impl RedisChannel {
         let mut failures = 0;
         let mut turn = usize::try_from(self.random() % 1024).unwrap_or_default();
         loop {
-            match Subscription::open(self.link.target(), channels, turn).await {
+            match Subscription::open(&self.target, channels, turn).await {
                 Ok(subscription) => {
-                    tracing::info!("receiving messages from other nodes through Redis");
+                    tracing::info!(?channels, "receiving messages from other nodes through Redis");
                     deliver(Delivered::Connected);
                     if subscription.follow(&mut deliver).await.was_confirmed {
                         failures = 0;
                     }
                     deliver(Delivered::Lost);
-                    tracing::warn!("messages from other nodes are lost until Redis answers again");
+                    tracing::warn!(?channels, "messages from other nodes are lost until Redis answers again");
                 }
                 Err(failure) => log(&failure, failures),
             }

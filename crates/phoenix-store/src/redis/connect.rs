@@ -91,6 +91,41 @@ impl Target {
         }
     }
 
+    /// A new connection of its own to this node of a cluster or, without one, to the server or the master. Waits for
+    /// answers as long as for connections; whoever sends has a deadline.
+    pub(super) async fn single(
+        &self,
+        node: Option<&ConnectionInfo>,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        match (&self.place, node) {
+            (Place::Server(info), _) | (Place::Cluster { .. }, Some(info)) => {
+                self.server(info, self.connect_timeout).await
+            }
+            (Place::Sentinel { sentinels, service, settings }, _) => {
+                let (_info, mut connection) = self.master(sentinels, service, settings).await?;
+                connection.set_response_timeout(self.connect_timeout);
+                Ok(connection)
+            }
+            (Place::Cluster { .. }, None) => {
+                Err(RedisError::from((ErrorKind::InvalidClientConfig, "a cluster has many servers")))
+            }
+        }
+    }
+
+    /// What the log calls it: the server's address, the service, or nothing.
+    pub(super) fn name(&self) -> String {
+        match &self.place {
+            Place::Server(info) => info.addr().to_string(),
+            Place::Sentinel { service, .. } => service.clone(),
+            Place::Cluster { .. } => String::new(),
+        }
+    }
+
+    /// The nodes of the address if it is a cluster's.
+    pub(super) fn cluster_seeds(&self) -> Option<&[ConnectionInfo]> {
+        if let Place::Cluster { seeds, .. } = &self.place { Some(seeds) } else { None }
+    }
+
     /// A new connection on which messages can be received; `pushes` gets them. In a cluster it leads to any node,
     /// because a node passes messages on to all others; other values of `turn` prefer other nodes.
     pub(super) async fn subscriber(

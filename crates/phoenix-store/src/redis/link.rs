@@ -23,7 +23,7 @@ const BREAKER: BreakerLimits =
 
 /// Connection, breaker and counters.
 pub(super) struct Link {
-    target: Target,
+    target: Arc<Target>,
     breaker: Breaker,
     clock: Arc<dyn Clock>,
     command_timeout: Duration,
@@ -51,7 +51,7 @@ struct Ready {
 
 impl Link {
     /// Does not connect.
-    pub(super) fn new(target: Target, command_timeout: Duration, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(target: Arc<Target>, command_timeout: Duration, clock: Arc<dyn Clock>) -> Self {
         Self {
             target,
             breaker: Breaker::new(BREAKER),
@@ -67,7 +67,7 @@ impl Link {
     }
 
     /// Where it leads.
-    pub(super) fn target(&self) -> &Target {
+    pub(super) fn target(&self) -> &Arc<Target> {
         &self.target
     }
 

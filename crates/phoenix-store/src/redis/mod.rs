@@ -1,17 +1,21 @@
-//! The second tier: sessions in Redis, shared by all nodes.
+//! The second tier: sessions in Redis, shared by all nodes; and a way to Redis for commands of others (`commands.rs`).
 //!
-//! Redis is a hint, never the truth: every entry is sealed with the instance's key, carries the stamp of its load,
+//! For sessions Redis is a hint, never the truth: every entry is sealed with the instance's key, carries the stamp of its load,
 //! and is judged by the reader against its own invalidation log. Losing, wiping or replaying Redis brings nothing
 //! back. A request pays for a Redis that does not answer at most once, and at most the command time-out; `link.rs`
-//! says how. No scripts are used, so there is no `NOSCRIPT` to handle.
+//! says how. They use no scripts, so there is no `NOSCRIPT` to handle.
 
 mod address;
 mod channel;
+mod cluster;
+mod commands;
 mod connect;
 mod entry;
 mod failure;
+mod lane;
 mod link;
 mod nodes;
+mod slots;
 mod subscription;
 
 use std::sync::Arc;
@@ -23,7 +27,8 @@ use phoenix_auth::ports::Clock;
 use phoenix_cache::Seq;
 use redis::{AsyncCommands, Cmd, RedisError};
 
-pub use channel::{Delivered, MAX_PAYLOAD_BYTES, RedisChannel};
+pub use channel::{Delivered, MAX_PAYLOAD_BYTES, RedisChannel, RedisReceiver};
+pub use commands::{CommandError, CommandStats, MAX_COMMANDS, RedisCommands};
 
 use connect::Target;
 use link::Link;
@@ -78,7 +83,7 @@ pub struct RedisSessions {
 impl RedisSessions {
     /// Prepares the connection without making it: Redis may be down at start.
     pub fn new(config: &RedisConfig, keys: KeyRing, clock: Arc<dyn Clock>) -> Result<Self, RedisUrlError> {
-        let target = Target::new(config).map_err(RedisUrlError)?;
+        let target = Arc::new(Target::new(config).map_err(RedisUrlError)?);
         let link = Arc::new(Link::new(target, config.command_timeout, clock));
         Ok(Self { link, keys, lifetime: config.lifetime, refused_entries: AtomicU64::new(0) })
     }

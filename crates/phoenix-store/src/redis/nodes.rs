@@ -8,10 +8,10 @@ use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, Value};
 
 /// Nodes that are looked at; clusters are said to work up to 1000.
-const MOST_NODES: usize = 1000;
+pub(super) const MOST_NODES: usize = 1000;
 
 /// Host and port of a node.
-type Place = (String, u16);
+pub(super) type Place = (String, u16);
 
 /// Who serves the slots.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl ClusterNodes {
     fn of(rows: Vec<Vec<Value>>) -> Self {
         let mut nodes = Self::default();
         for row in rows {
-            let mut row = row.into_iter().skip(2).map(place);
+            let mut row = row.into_iter().skip(2).map(|node| place(node, None));
             nodes.masters.extend(row.next().flatten());
             nodes.replicas.extend(row.flatten());
             if nodes.masters.len() + nodes.replicas.len() >= MOST_NODES {
@@ -54,30 +54,27 @@ impl ClusterNodes {
     /// How to connect to them, with the credentials that were used so far.
     pub(super) fn with_settings_of(&self, seeds: &[ConnectionInfo]) -> Vec<ConnectionInfo> {
         let Some(seed) = seeds.first() else { return Vec::new() };
-        let addresses = self
-            .masters
-            .iter()
-            .chain(&self.replicas)
-            .map(|(host, port)| ConnectionAddr::Tcp(host.clone(), *port));
-        addresses
-            .filter_map(|address| address.into_connection_info().ok())
-            .map(|info| {
-                info.set_redis_settings(seed.redis_settings().clone())
-                    .set_tcp_settings(seed.tcp_settings().clone())
-            })
-            .collect()
+        self.masters.iter().chain(&self.replicas).filter_map(|place| at(place, seed)).collect()
     }
 }
 
-fn place(node: Value) -> Option<Place> {
+/// How to connect to this place, with the settings of the seed.
+pub(super) fn at((host, port): &Place, seed: &ConnectionInfo) -> Option<ConnectionInfo> {
+    let info = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info().ok()?;
+    let settings = seed.redis_settings().clone();
+    Some(info.set_redis_settings(settings).set_tcp_settings(seed.tcp_settings().clone()))
+}
+
+/// A node's host and port; `asked`, if given, is the host of a node that names none.
+pub(super) fn place(node: Value, asked: Option<&str>) -> Option<Place> {
     let Value::Array(fields) = node else { return None };
     let mut fields = fields.into_iter();
-    let host: String = redis::from_redis_value(fields.next()?).ok()?;
+    let host: Option<String> = redis::from_redis_value(fields.next()?).ok()?;
+    let host = host.filter(|host| !host.is_empty()).or_else(|| asked.map(str::to_owned))?;
     // The driver would cut a number that is too large.
     let port: i64 = redis::from_redis_value(fields.next()?).ok()?;
     let port = u16::try_from(port).ok()?;
-    let is_known = !host.is_empty() && host != "?";
-    is_known.then_some((host, port))
+    (host != "?").then_some((host, port))
 }
 
 #[cfg(test)]

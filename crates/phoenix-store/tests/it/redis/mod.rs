@@ -1,6 +1,8 @@
 //! Redis killed, stopped, slow, wiped, cut off, demoted, failed over: what callers pay, and that it ends by itself.
 
 mod channel;
+mod commands;
+mod lanes;
 mod outages;
 mod topologies;
 
