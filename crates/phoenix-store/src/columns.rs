@@ -1,5 +1,16 @@
-//! The columns of a user and of a session, the same in both databases. They are read by position, in `rows.rs` of
+//! The columns of a user, of a session and of a block, the same in both databases. They are read by position, in `rows.rs` of
 //! each.
+
+/// Columns of a block, in the order of `rows::block_change`, of the table or sub-query `b`.
+macro_rules! block_columns {
+    () => {
+        "b.key, b.id, b.class, b.subject, b.cause, b.reason, b.since_ms, b.until_ms, b.made_by, b.lifted_ms, b.changed"
+    };
+}
+pub(crate) use block_columns;
+
+/// How many columns a block has.
+pub(crate) const BLOCK_COLUMNS: usize = 11;
 
 /// Columns of a user, in the order of `rows::user`.
 macro_rules! user_columns {

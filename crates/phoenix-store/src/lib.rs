@@ -4,6 +4,7 @@
 //! an account means (`phoenix-auth`), the clock, or randomness; starts no background task that it was not given
 //! a tracker for.
 
+mod blocks;
 pub mod bus;
 mod columns;
 mod connect_error;

@@ -64,6 +64,10 @@ identifier! {
     /// Names a security event.
     EventId
 }
+identifier! {
+    /// Names a block.
+    BlockId
+}
 
 fn uuid_v7(now: Timestamp, entropy: &dyn Entropy) -> Uuid {
     let mut random = [0_u8; 10];

@@ -19,6 +19,8 @@ pub struct KeyRing {
     cache_seal: HmacSha256,
     external_session: HmacSha256,
     device_feature: HmacSha256,
+    device_mark: HmacSha256,
+    limited_keys: [u8; 16],
     fingerprint: [u8; 32],
 }
 
@@ -34,6 +36,8 @@ impl KeyRing {
             cache_seal: keyed(&derive(b"phoenix cache seal v1")),
             external_session: keyed(&derive(b"phoenix external session v1")),
             device_feature: keyed(&derive(b"phoenix device feature v1")),
+            device_mark: keyed(&derive(b"phoenix device mark v1")),
+            limited_keys: half(derive(b"phoenix limited keys v1")),
             fingerprint: derive(b"phoenix key fingerprint v1"),
         }
     }
@@ -67,6 +71,32 @@ impl KeyRing {
         [first, second, third, fourth]
     }
 
+    /// Seals the mark of a device on which `account` was signed in to. All parts but the account have a fixed length.
+    pub(super) fn seal_device(&self, account: &str, nonce: &[u8; 16], time: [u8; 8]) -> [u8; 32] {
+        mac(&self.device_mark, &[nonce, &time, account.as_bytes()])
+    }
+
+    /// Whether `seal` was made by [`KeyRing::seal_device`] over the same. Constant time.
+    pub(super) fn device_seal_is_valid(
+        &self,
+        account: &str,
+        nonce: &[u8; 16],
+        time: [u8; 8],
+        seal: &[u8],
+    ) -> bool {
+        let mut state = self.device_mark.clone();
+        for part in [nonce.as_slice(), &time, account.as_bytes()] {
+            state.update(part);
+        }
+        state.verify_slice(seal).is_ok()
+    }
+
+    /// The secret from which the names of rate-limited clients are made: the same on every node.
+    #[must_use]
+    pub const fn limited_keys(&self) -> [u8; 16] {
+        self.limited_keys
+    }
+
     /// Seals a value kept under `key` in a shared cache, so that who can write there cannot forge a session
     /// nor move one under another key.
     #[must_use]
@@ -92,6 +122,12 @@ impl fmt::Debug for KeyRing {
 
 fn keyed(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+fn half(bytes: [u8; 32]) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(&bytes[..16]);
+    half
 }
 
 fn mac(key: &HmacSha256, parts: &[&[u8]]) -> [u8; 32] {

@@ -123,7 +123,14 @@ impl Auth {
         now: Moment,
     ) -> Result<Verdict, AuthenticateError> {
         let verdict = match credential {
-            Credential::Own(hash) => self.look_up(hash, now).await?,
+            Credential::Own(hash) => {
+                let verdict = self.look_up(hash, now).await?;
+                // Or one old token would be looked up in the database as often as somebody sends it.
+                if matches!(verdict, Err(Rejection::Idle | Rejection::Expired)) {
+                    self.parts.cache.over(hash, now);
+                }
+                verdict
+            }
             Credential::External { hash, text } => {
                 self.authenticate_external(hash, text, client, now).await?
             }

@@ -64,6 +64,22 @@ impl Auth {
         }
     }
 
+    /// Refuses a sign-in without looking at the password, as if it were wrong: the same steps, the same work, the same
+    /// answer. For guesses at an account that is attacked from many places.
+    ///
+    /// # Errors
+    /// Always: `InvalidCredentials`, or what else [`Auth::login`] answers before it knows whether the password is
+    /// right.
+    pub async fn refuse_login(&self, request: LoginRequest) -> Result<SignedIn, AuthError> {
+        let email = Email::parse(&request.email).map_err(|e| AuthError::field("email", e.to_string()))?;
+        let password =
+            Password::new(request.password).map_err(|e| AuthError::field("password", e.to_string()))?;
+        let _unused = self.parts.store.credentials(&email.key()).await?;
+        // The decoy's: it is nobody's password.
+        let _wrong = self.verify(None, password).await?;
+        Err(AuthError::InvalidCredentials)
+    }
+
     /// Fills the caches with what was just opened, so that its first use finds it.
     pub(super) fn keep(&self, signed: SignedIn, stamp: Seq) -> SignedIn {
         let SignedIn { token, active } = &signed;

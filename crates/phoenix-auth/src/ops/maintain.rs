@@ -12,6 +12,9 @@ const DELIVERY_AGE: Duration = Duration::from_hours(24);
 /// A session of an outside provider stays ended this long: longer than any provider we know keeps one.
 const ENDING_AGE: Duration = Duration::from_hours(24 * 400);
 
+/// A block is kept this long after its end: longer than the clocks of two nodes differ.
+const BLOCK_AGE: Duration = Duration::from_hours(1);
+
 /// Bounds of one clean-up.
 #[derive(Clone, Copy, Debug)]
 pub struct CleanUp {
@@ -46,6 +49,9 @@ impl Auth {
         let trim = || async move { Ok(store.trim_events(before, bounds.batch).await?.into_inner()) };
         batches(bounds, trim).await?;
         trim_external(store, now, bounds).await?;
+        let before = now.minus(BLOCK_AGE);
+        let trim = || async move { Ok(store.trim_blocks(before, bounds.batch).await?.into_inner()) };
+        batches(bounds, trim).await?;
         Ok(removed)
     }
 }

@@ -5,6 +5,7 @@ mod authenticate;
 mod bootstrap;
 mod events;
 mod external;
+mod known_device;
 mod login;
 mod logout;
 mod maintain;

@@ -85,6 +85,10 @@ pub trait SessionCache: Send + Sync {
     /// Opens an outside provider's session. Callers that do so at once for the same session share one attempt.
     async fn open_external(&self, new: NewExternalSession) -> Result<Arc<ExternalOpened>, StoreError>;
 
+    /// The database says that the session with this token reached a time-out: for a while nobody need ask it again.
+    /// Never I/O.
+    fn over(&self, hash: &TokenHash, now: Moment);
+
     /// A token that was verified before. Never I/O.
     fn pooled_token(&self, hash: &TokenHash) -> Option<PooledToken>;
 

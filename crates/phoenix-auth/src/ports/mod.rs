@@ -4,6 +4,7 @@
 //! body. "Not found" is `Option`; everything else that can go wrong in a store is one opaque [`StoreError`].
 
 mod accounts;
+mod blocks;
 mod cache;
 mod events;
 mod external;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub use accounts::{
     AccessChange, AccessChanged, AccountStore, Credentials, NewUser, PasswordChange, UserCreated,
 };
+pub use blocks::{BlockChange, BlockCursor, BlockFilter, BlockPage, BlockStore};
 pub use cache::{Lookup, PooledToken, SessionCache, Tier};
 pub use events::{EventFilter, SecurityLog};
 pub use external::{
@@ -81,5 +83,11 @@ impl Clone for StoreError {
 }
 
 /// Everything that the truth must offer.
-pub trait Store: AccountStore + SessionStore + ExternalStore + InvalidationLog + SecurityLog {}
-impl<T: AccountStore + SessionStore + ExternalStore + InvalidationLog + SecurityLog> Store for T {}
+pub trait Store:
+    AccountStore + SessionStore + ExternalStore + InvalidationLog + SecurityLog + BlockStore
+{
+}
+impl<T: AccountStore + SessionStore + ExternalStore + InvalidationLog + SecurityLog + BlockStore> Store
+    for T
+{
+}

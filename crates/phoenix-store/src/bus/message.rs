@@ -29,6 +29,8 @@ pub(super) enum Message {
     Ask { from: Node, question: u64, after: Seq },
     /// I have read it, after I was asked.
     Answer { to: Node, question: u64, read: LeasePage },
+    /// Blocks began or were lifted, and are in the database.
+    BlocksChanged { from: Node },
 }
 
 impl Message {
@@ -53,6 +55,10 @@ impl Message {
                 }
                 put_entries(&mut body, &read.page.entries);
             }
+            Self::BlocksChanged { from } => {
+                body.push(4);
+                put(&mut body, *from);
+            }
         }
         let mut bytes = keys.seal(PURPOSE, &body).to_vec();
         bytes.append(&mut body);
@@ -75,6 +81,7 @@ impl Message {
                 let page = LogPage { last: Seq(take(rest)?), entries: take_entries(rest)? };
                 Some(Self::Answer { to, question, read: LeasePage { after, page } })
             }
+            4 => Some(Self::BlocksChanged { from: take(rest)? }).filter(|_| rest.is_empty()),
             _ => None,
         }
     }
@@ -147,6 +154,7 @@ mod tests {
         let entries = || prop::collection::vec(invalidation(), 0..5);
         prop_oneof![
             (any::<u64>(), entries()).prop_map(|(from, entries)| Message::Pushed { from, entries }),
+            any::<u64>().prop_map(|from| Message::BlocksChanged { from }),
             (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(from, question, after)| Message::Ask {
                 from,
                 question,
@@ -187,7 +195,7 @@ mod tests {
     #[test]
     fn a_sealed_message_of_no_known_form_is_refused() {
         let keys = KeyRing::derive(b"one");
-        for body in [&b""[..], &[1, 2], &[9; 9], &[2; 24], &[1; 10]] {
+        for body in [&b""[..], &[1, 2], &[9; 9], &[4; 8], &[4; 10], &[2; 24], &[1; 10]] {
             let mut bytes = keys.seal(PURPOSE, body).to_vec();
             bytes.extend_from_slice(body);
             assert_eq!(Message::open(&keys, &bytes), None, "{body:?}");

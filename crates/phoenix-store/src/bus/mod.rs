@@ -5,6 +5,8 @@
 //! cannot reach the database asks the others, and its lease counts from the moment it asked, on its own clock, because
 //! the answer holds what was read after the question. A late, repeated or forged answer renews nothing.
 //!
+//! Blocks travel in the same way: a message says only that there is something new to read in the database.
+//!
 //! Does not own the wire: Redis or the notifications of PostgreSQL carry the bytes.
 
 mod message;
@@ -93,6 +95,8 @@ struct Inner {
     asked: Mutex<VecDeque<(u64, Duration)>>,
     next_question: AtomicU64,
     answered: Notify,
+    /// Another node changed blocks, or might have while its messages were lost.
+    blocks_changed: Notify,
     connected: AtomicBool,
     counters: Counters,
 }
@@ -129,6 +133,7 @@ impl Bus {
                 asked: Mutex::default(),
                 next_question: AtomicU64::new(1),
                 answered: Notify::new(),
+                blocks_changed: Notify::new(),
                 connected: AtomicBool::new(false),
                 counters: Counters::default(),
             }),
@@ -163,6 +168,16 @@ impl Bus {
     /// `timeout`. To be called when the database does not answer.
     pub async fn renew_lease(&self, timeout: Duration) -> bool {
         tokio::time::timeout(timeout, self.ask_until_renewed()).await.is_ok()
+    }
+
+    /// Tells the others that blocks began or were lifted, after that is in the database.
+    pub async fn tell_blocks_changed(&self) {
+        self.inner.send(&Message::BlocksChanged { from: self.inner.node }).await;
+    }
+
+    /// Waits until another node changed blocks, or might have, since the last call returned. For one caller.
+    pub async fn blocks_changed(&self) {
+        self.inner.blocks_changed.notified().await;
     }
 
     async fn ask_until_renewed(&self) {
@@ -207,6 +222,7 @@ impl Inner {
             WireEvent::Connected => {
                 self.connected.store(true, Ordering::Relaxed);
                 self.tiers.suspect_a_gap();
+                self.blocks_changed.notify_one();
             }
             WireEvent::Lost => self.connected.store(false, Ordering::Relaxed),
             WireEvent::Message(bytes) => match Message::open(&self.keys, &bytes) {
@@ -224,7 +240,16 @@ impl Inner {
                     // When the inbox is full, another node answers, or the asker asks again.
                     let _queued = self.inbox.0.try_send(message);
                 }
-                Some(Message::Pushed { .. } | Message::Answer { .. } | Message::Ask { .. }) => {}
+                Some(Message::BlocksChanged { from }) if from != self.node => {
+                    self.counters.received.fetch_add(1, Ordering::Relaxed);
+                    self.blocks_changed.notify_one();
+                }
+                Some(
+                    Message::Pushed { .. }
+                    | Message::Answer { .. }
+                    | Message::Ask { .. }
+                    | Message::BlocksChanged { .. },
+                ) => {}
                 None => {
                     self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 }

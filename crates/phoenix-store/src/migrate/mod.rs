@@ -27,6 +27,11 @@ pub const POSTGRES: &[Migration] = &[
         name: "outside_identities",
         sql: include_str!("../../../../sql/migrations/postgres/0002_outside_identities.sql"),
     },
+    Migration {
+        version: 3,
+        name: "blocks",
+        sql: include_str!("../../../../sql/migrations/postgres/0003_blocks.sql"),
+    },
 ];
 
 /// Steps for SQLite.
@@ -40,6 +45,11 @@ pub const SQLITE: &[Migration] = &[
         version: 2,
         name: "outside_identities",
         sql: include_str!("../../../../sql/migrations/sqlite/0002_outside_identities.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "blocks",
+        sql: include_str!("../../../../sql/migrations/sqlite/0003_blocks.sql"),
     },
 ];
 

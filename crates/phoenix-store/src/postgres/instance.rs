@@ -44,6 +44,7 @@ impl InstanceStore for PgStore {
             // Outside tokens that were issued before shall not open the sessions again, under other hashes.
             db.execute(Sql::SignOutEvery, &[]).await?;
             db.execute(Sql::SessionDeleteEvery, &[]).await?;
+            db.execute(Sql::BlockDeleteEvery, &[]).await?;
             db.execute(Sql::InstanceReplace, &[&FINGERPRINT, &fingerprint.as_slice()]).await?;
             // No entry can name every session: a node that was left running drops all its copies at a hole.
             db.execute(Sql::CounterSkip, &[]).await?;

@@ -10,6 +10,7 @@
 
 mod accounts;
 mod activity;
+mod blocks;
 mod config;
 mod connection;
 mod db;

@@ -4,12 +4,13 @@ use phoenix_auth::model::{
     ActiveSession, EventId, Identity, Profile, SecurityEvent, Session, SessionId, SessionSummary, Timestamp,
     TokenHash, User, UserId,
 };
-use phoenix_auth::ports::{Credentials, Invalidation};
+use phoenix_auth::ports::{BlockChange, Credentials, Invalidation};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::failure::Failure;
-use crate::columns::{SESSION_COLUMNS, USER_COLUMNS};
+use crate::blocks::BlockRow;
+use crate::columns::{BLOCK_COLUMNS, SESSION_COLUMNS, USER_COLUMNS};
 use crate::decode::{self, Ended};
 
 fn time(row: &Row, column: usize) -> Result<Timestamp, Failure> {
@@ -106,6 +107,31 @@ pub(super) fn event(row: &Row) -> Result<SecurityEvent, Failure> {
         ip: row.try_get(5)?,
         detail: row.try_get(6)?,
     })
+}
+
+pub(super) fn block_change(row: &Row) -> Result<BlockChange, Failure> {
+    let columns = BlockRow {
+        key: row.try_get(0)?,
+        id: row.try_get(1)?,
+        class: row.try_get(2)?,
+        subject: row.try_get(3)?,
+        cause: row.try_get(4)?,
+        reason: row.try_get(5)?,
+        since_ms: row.try_get(6)?,
+        until_ms: row.try_get(7)?,
+        made_by: row.try_get(8)?,
+        lifted_ms: row.try_get(9)?,
+        changed: row.try_get(10)?,
+    };
+    Ok(columns.decode()?)
+}
+
+/// Column, behind those of a block, of the last number of a change.
+pub(super) const BLOCK_LAST: usize = BLOCK_COLUMNS;
+
+/// A block; none when its key is null.
+pub(super) fn block_change_or_none(row: &Row) -> Result<Option<BlockChange>, Failure> {
+    row.try_get::<_, Option<&[u8]>>(0)?.map(|_| block_change(row)).transpose()
 }
 
 /// Column of the log that tells whether the server is a standby.

@@ -3,9 +3,10 @@
 //!
 //! Locks are always taken in this order, so that no two transactions wait for each other: the administrators' lock,
 //! an identity that is being made, users, then for each session in order of its id the session and its activity, what
-//! is remembered of those that ended, and last the invalidation counter.
+//! is remembered of those that ended, and last the invalidation counter. The counter of blocks is the first lock of a
+//! transaction that changes blocks, which takes no others.
 
-use crate::columns::{session_columns, user_columns};
+use crate::columns::{block_columns, session_columns, user_columns};
 use crate::statements::statements;
 
 macro_rules! active_session {
@@ -248,6 +249,53 @@ statements! {
     EventTrim "event_trim" =
         "DELETE FROM phoenix.security_events WHERE id = ANY (ARRAY(SELECT id FROM phoenix.security_events \
          WHERE at_ms < $1 ORDER BY at_ms LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    BlockCounterNext "block_counter_next" =
+        "UPDATE phoenix.block_counter SET seq = seq + 1 RETURNING seq";
+    // A running block stays, unless an administrator replaces it; nothing replaces itself, also when it was lifted.
+    BlockPut "block_put" =
+        "INSERT INTO phoenix.blocks AS b \
+         (key, id, class, subject, cause, reason, since_ms, until_ms, made_by, changed) \
+         SELECT t.key, t.id, t.class, t.subject, t.cause, t.reason, t.since_ms, t.until_ms, t.made_by, $10::int8 \
+         FROM unnest($1::bytea[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int8[], $8::int8[], \
+         $9::uuid[]) AS t (key, id, class, subject, cause, reason, since_ms, until_ms, made_by) ORDER BY t.key \
+         ON CONFLICT (key) DO UPDATE SET id = excluded.id, class = excluded.class, subject = excluded.subject, \
+         cause = excluded.cause, reason = excluded.reason, since_ms = excluded.since_ms, \
+         until_ms = excluded.until_ms, made_by = excluded.made_by, lifted_ms = NULL, changed = excluded.changed \
+         WHERE b.id <> excluded.id AND (excluded.cause = 'administrator' \
+         OR coalesce(b.lifted_ms, b.until_ms) <= excluded.since_ms)";
+    BlockLift "block_lift" = concat!(
+        "UPDATE phoenix.blocks b SET lifted_ms = $2, changed = $3 \
+         WHERE b.id = $1 AND b.lifted_ms IS NULL AND b.until_ms > $2 RETURNING ",
+        block_columns!()
+    );
+    BlockLiftKeys "block_lift_keys" =
+        "UPDATE phoenix.blocks SET lifted_ms = $2, changed = $3 \
+         WHERE key = ANY ($1) AND lifted_ms IS NULL AND until_ms > $2";
+    BlockLiftEvery "block_lift_every" =
+        "UPDATE phoenix.blocks SET lifted_ms = $1, changed = $3 WHERE key = ANY (ARRAY(SELECT key \
+         FROM phoenix.blocks WHERE until_ms > $1 AND lifted_ms IS NULL ORDER BY until_ms LIMIT $2))";
+    BlocksSince "blocks_since" = concat!(
+        "SELECT ",
+        block_columns!(),
+        ", c.seq FROM phoenix.block_counter c LEFT JOIN LATERAL (SELECT * FROM phoenix.blocks \
+         WHERE (changed, key) > ($1, $2) AND until_ms > $3 ORDER BY changed, key LIMIT $4) b ON true \
+         ORDER BY b.changed, b.key"
+    );
+    BlockPage "block_page" = concat!(
+        "SELECT ",
+        block_columns!(),
+        " FROM phoenix.blocks b WHERE b.id < $1 AND b.until_ms > $2 AND b.lifted_ms IS NULL \
+         ORDER BY b.id DESC LIMIT $3"
+    );
+    BlockPageOfClass "block_page_of_class" = concat!(
+        "SELECT ",
+        block_columns!(),
+        " FROM phoenix.blocks b WHERE b.class = $4 AND b.id < $1 AND b.until_ms > $2 AND b.lifted_ms IS NULL \
+         ORDER BY b.id DESC LIMIT $3"
+    );
+    BlockTrim "block_trim" =
+        "DELETE FROM phoenix.blocks WHERE key = ANY (ARRAY(SELECT key FROM phoenix.blocks \
+         WHERE until_ms < $1 ORDER BY until_ms LIMIT $2 FOR UPDATE SKIP LOCKED))";
     InvalidationAppend "invalidation_append" =
         "WITH counter AS (UPDATE phoenix.invalidation_counter SET seq = seq + cardinality($2::uuid[]) RETURNING seq) \
          INSERT INTO phoenix.invalidations (seq, kind, subject, created_ms) \
@@ -274,6 +322,8 @@ statements! {
     // ended here may be opened again, by tokens that the provider issues after this.
     SessionDeleteEvery "session_delete_every" =
         "TRUNCATE phoenix.sessions, phoenix.session_activity, phoenix.ended_external_sessions";
+    // Keys of blocks are hashes by the old key too: nobody is refused because of them any more.
+    BlockDeleteEvery "block_delete_every" = "TRUNCATE phoenix.blocks";
     SignOutEvery "sign_out_every" =
         "UPDATE phoenix.users SET signed_out_ms = \
          greatest(signed_out_ms, (extract(epoch FROM clock_timestamp()) * 1000)::int8) \

@@ -39,6 +39,7 @@ impl InstanceStore for SqliteStore {
             db.execute(Sql::SignOutEvery, [])?;
             db.execute(Sql::SessionDeleteEvery, [])?;
             db.execute(Sql::EndingDeleteEvery, [])?;
+            db.execute(Sql::BlockDeleteEvery, [])?;
             db.execute(Sql::InstanceReplace, (FINGERPRINT, fingerprint))?;
             // No entry can name every session: a process that was left running drops all its copies at a hole.
             db.one(Sql::CounterNext, [], |_| Ok(()))

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod activity;
+mod blocks;
 mod config;
 mod ending;
 mod events;

@@ -6,12 +6,13 @@ use phoenix_auth::model::{
     ActiveSession, EventId, Identity, Profile, SecurityEvent, Session, SessionId, SessionSummary, Timestamp,
     TokenHash, User, UserId,
 };
-use phoenix_auth::ports::{Credentials, Invalidation};
+use phoenix_auth::ports::{BlockChange, Credentials, Invalidation};
 use rusqlite::Row;
 use uuid::Uuid;
 
 use super::failure::Failure;
-use crate::columns::{SESSION_COLUMNS, USER_COLUMNS};
+use crate::blocks::{self, BlockRow};
+use crate::columns::{BLOCK_COLUMNS, SESSION_COLUMNS, USER_COLUMNS};
 use crate::decode::{self, DecodeError, Ended};
 
 fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid, Failure> {
@@ -135,6 +136,31 @@ pub(super) fn event(row: &Row<'_>) -> Result<SecurityEvent, Failure> {
         ip: ip(row, 5, "security_events.ip")?,
         detail: row.get(6)?,
     })
+}
+
+pub(super) fn block_change(row: &Row<'_>) -> Result<BlockChange, Failure> {
+    let made_by: Option<[u8; 16]> = row.get(8)?;
+    let columns = BlockRow {
+        key: row.get_ref(0)?.as_blob().map_err(|_| DecodeError("blocks.key"))?,
+        id: uuid(row, 1)?,
+        class: row.get(2)?,
+        subject: row.get(3)?,
+        cause: text(row, 4)?,
+        reason: row.get(5)?,
+        since_ms: row.get(6)?,
+        until_ms: row.get(7)?,
+        made_by: made_by.map(Uuid::from_bytes),
+        lifted_ms: row.get(9)?,
+        changed: row.get(10)?,
+    };
+    Ok(columns.decode()?)
+}
+
+/// The last number of a change, behind the columns of a block; no block when its key is null.
+pub(super) fn block_line(row: &Row<'_>) -> Result<(u64, Option<BlockChange>), Failure> {
+    let last = blocks::changed(row.get(BLOCK_COLUMNS)?)?;
+    let key: Option<[u8; 16]> = row.get(0)?;
+    Ok((last, key.map(|_| block_change(row)).transpose()?))
 }
 
 /// An entry of the log whose first column is at 1, after the last number given out; none when that is null.

@@ -1,6 +1,6 @@
 //! Every statement that Phoenix runs on SQLite, with its name. Columns are read by position in `rows.rs`.
 
-use crate::columns::{session_columns, user_columns};
+use crate::columns::{block_columns, session_columns, user_columns};
 use crate::statements::statements;
 
 macro_rules! active_session {
@@ -163,6 +163,47 @@ statements! {
     EventTrim "event_trim" =
         "DELETE FROM security_events WHERE id IN \
          (SELECT id FROM security_events WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)";
+    BlockCounterNext "block_counter_next" = "UPDATE block_counter SET seq = seq + 1 RETURNING seq";
+    // A running block stays, unless an administrator replaces it; nothing replaces itself, also when it was lifted.
+    BlockPut "block_put" =
+        "INSERT INTO blocks AS b (key, id, class, subject, cause, reason, since_ms, until_ms, made_by, changed) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         ON CONFLICT (key) DO UPDATE SET id = excluded.id, class = excluded.class, subject = excluded.subject, \
+         cause = excluded.cause, reason = excluded.reason, since_ms = excluded.since_ms, \
+         until_ms = excluded.until_ms, made_by = excluded.made_by, lifted_ms = NULL, changed = excluded.changed \
+         WHERE b.id <> excluded.id AND (excluded.cause = 'administrator' \
+         OR coalesce(b.lifted_ms, b.until_ms) <= excluded.since_ms)";
+    BlockLift "block_lift" = concat!(
+        "UPDATE blocks SET lifted_ms = ?2, changed = ?3 \
+         WHERE id = ?1 AND lifted_ms IS NULL AND until_ms > ?2 RETURNING ",
+        "key, id, class, subject, cause, reason, since_ms, until_ms, made_by, lifted_ms, changed"
+    );
+    BlockLiftKey "block_lift_key" =
+        "UPDATE blocks SET lifted_ms = ?2, changed = ?3 WHERE key = ?1 AND lifted_ms IS NULL AND until_ms > ?2";
+    BlockLiftEvery "block_lift_every" =
+        "UPDATE blocks SET lifted_ms = ?1, changed = ?3 WHERE key IN \
+         (SELECT key FROM blocks WHERE until_ms > ?1 AND lifted_ms IS NULL ORDER BY until_ms LIMIT ?2)";
+    BlocksSince "blocks_since" = concat!(
+        "SELECT ",
+        block_columns!(),
+        ", c.seq FROM block_counter c LEFT JOIN (SELECT * FROM blocks \
+         WHERE (changed, key) > (?1, ?2) AND until_ms > ?3 ORDER BY changed, key LIMIT ?4) b ON true \
+         ORDER BY b.changed, b.key"
+    );
+    BlockPage "block_page" = concat!(
+        "SELECT ",
+        block_columns!(),
+        " FROM blocks b WHERE b.id < ?1 AND b.until_ms > ?2 AND b.lifted_ms IS NULL ORDER BY b.id DESC LIMIT ?3"
+    );
+    BlockPageOfClass "block_page_of_class" = concat!(
+        "SELECT ",
+        block_columns!(),
+        " FROM blocks b WHERE b.class = ?4 AND b.id < ?1 AND b.until_ms > ?2 AND b.lifted_ms IS NULL \
+         ORDER BY b.id DESC LIMIT ?3"
+    );
+    BlockTrim "block_trim" =
+        "DELETE FROM blocks WHERE key IN \
+         (SELECT key FROM blocks WHERE until_ms < ?1 ORDER BY until_ms LIMIT ?2)";
     CounterNext "counter_next" = "UPDATE invalidation_counter SET seq = seq + 1 RETURNING seq";
     InvalidationInsert "invalidation_insert" =
         "INSERT INTO invalidations (seq, kind, subject, created_ms) VALUES (?1, ?2, ?3, ?4)";
@@ -183,6 +224,8 @@ statements! {
     // The names of ended sessions are hashes by the old key and of no use. So a session of an outside provider that
     // ended here may be opened again, by tokens that the provider issues after this.
     EndingDeleteEvery "ending_delete_every" = "DELETE FROM ended_external_sessions";
+    // Keys of blocks are hashes by the old key too: nobody is refused because of them any more.
+    BlockDeleteEvery "block_delete_every" = "DELETE FROM blocks";
     SignOutEvery "sign_out_every" =
         "UPDATE users SET signed_out_ms = max(signed_out_ms, CAST(unixepoch('subsec') * 1000 AS INTEGER)) \
          WHERE id IN (SELECT user_id FROM identities)";

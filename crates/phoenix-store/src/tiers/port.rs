@@ -102,6 +102,12 @@ impl SessionCache for TieredSessions {
         self.inner.tokens.get(hash)
     }
 
+    fn over(&self, hash: &TokenHash, now: Moment) {
+        let key = key(hash);
+        self.inner.memory.remove(&key);
+        self.inner.negatives.insert(key, now.mono);
+    }
+
     fn pool_token(&self, hash: &TokenHash, token: PooledToken) {
         self.inner.tokens.insert(hash, token);
     }

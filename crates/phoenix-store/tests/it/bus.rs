@@ -146,6 +146,20 @@ async fn a_revoke_is_pushed_to_the_other_node_without_a_read_of_the_log() {
 
 // spec: C4
 #[tokio::test]
+async fn a_change_of_blocks_is_told_to_the_other_node_and_not_to_oneself() {
+    let pair = Pair::new().await;
+    // Whoever connects may have missed something.
+    pair.cut.bus.blocks_changed().await;
+    pair.other.bus.blocks_changed().await;
+    pair.other.bus.tell_blocks_changed().await;
+    tokio::time::timeout(BOUND, pair.cut.bus.blocks_changed()).await.expect("it is told");
+    pair.cut.bus.tell_blocks_changed().await;
+    tokio::time::timeout(BOUND, pair.other.bus.blocks_changed()).await.expect("it is told");
+    assert_eq!(pair.other.bus.stats().received, 1, "one's own message is none");
+}
+
+// spec: C4
+#[tokio::test]
 async fn a_node_cut_off_from_the_database_goes_on_through_another_and_obeys_revokes_whose_push_was_lost() {
     let pair = Pair::new().await;
     let user = add_user(&*pair.direct.store, "ada@example.com").await;

@@ -2,9 +2,10 @@
 
 use futures_util::future::join_all;
 use phoenix_auth::model::Durable;
-use phoenix_auth::ports::EndScope;
+use phoenix_auth::ports::{BlockFilter, EndScope};
 use phoenix_store::FingerprintCheck;
 
+use super::blocks::block;
 use crate::fixtures::{add_user, at, sign_in};
 use crate::harness::on_each_backend;
 
@@ -37,9 +38,13 @@ async fn another_key_is_noticed_and_replacing_it_removes_every_session() {
         let id = add_user(&*db.store, "ada@example.com").await;
         let session = sign_in(&*db.store, id).await;
         let secret = db.store.get_or_set_secret([7; 32]).await.map(Durable::acknowledge).expect("answers");
+        let blocked = db.store.put_blocks(&[block(1, 0, 100)]).await.expect("answers").acknowledge();
+        assert_eq!(blocked, 1);
         db.store.replace_fingerprint([2; 32]).await.map(Durable::acknowledge).expect("answers");
         assert_eq!(check([2; 32]).await, FingerprintCheck::Matches);
         assert!(db.find(&session.token_hash).await.is_none());
+        let blocks = db.store.live_blocks(&BlockFilter::default(), at(1), 10).await.expect("answers");
+        assert_eq!(blocks, [], "their keys mean nothing any more");
         // A hole in the log, at which a node that was left running drops its copies.
         let page = db.log_after(0, 10).await;
         assert_eq!((page.last.0, page.entries), (1, Vec::new()));

@@ -2,6 +2,8 @@
 
 mod access;
 mod accounts;
+mod blocks;
+mod blocks_model;
 mod caps;
 mod clean_up;
 mod differential;

@@ -29,6 +29,8 @@ const FILL_OUTSIDE: &str = "
     INSERT INTO phoenix.webhook_deliveries SELECT 'd' || n, n FROM generate_series(1, 20000) n;
     INSERT INTO phoenix.security_events SELECT md5('v' || n)::uuid, n, 'token-replayed',
         md5((n % 1000 + 1)::text)::uuid, NULL, NULL, '' FROM generate_series(1, 20000) n;
+    INSERT INTO phoenix.blocks SELECT decode(md5('k' || n), 'hex'), md5('b' || n)::uuid, 'auth', '', 'limit', '',
+        n, n, NULL, NULL, n FROM generate_series(1, 20000) n;
     INSERT INTO phoenix.invalidations SELECT n, 'user', md5(n::text)::uuid, 0 FROM generate_series(1, 20000) n;
     UPDATE phoenix.invalidation_counter SET seq = 20000;";
 const IDENTITY_UPDATE: &str = "text, text, text, boolean, text, text, text, text, text, text, bigint";
@@ -137,6 +139,12 @@ async fn accounts_are_looked_up_through_an_index() {
         ("session_end_all", "uuid, bigint", "NULL, 0"),
         ("event_page", "uuid, bigint", "NULL, 100"),
         ("event_page_of_user", "uuid, bigint, uuid", "NULL, 100, NULL"),
+        ("block_lift", "uuid, bigint, bigint", "NULL, 0, 1"),
+        ("block_lift_keys", "bytea[], bigint, bigint", "'{}', 0, 1"),
+        ("block_lift_every", "bigint, bigint, bigint", "0, 100, 1"),
+        ("block_page", "uuid, bigint, bigint", "NULL, 0, 100"),
+        ("block_page_of_class", "uuid, bigint, bigint, text", "NULL, 0, 100, 'auth'"),
+        ("block_trim", "bigint, bigint", "0, 100"),
         ("event_trim", "bigint, bigint", "0, 100"),
         ("ending_trim", "bigint, bigint", "0, 100"),
         ("delivery_trim", "bigint, bigint", "0, 100"),
@@ -149,6 +157,9 @@ async fn accounts_are_looked_up_through_an_index() {
     let plan = generic_plan(&url, "bigint, bigint", "log_after", "1, 100")
         .replace("Seq Scan on invalidation_counter", "");
     assert!(plan.contains("invalidations_pkey") && !plan.contains("Seq Scan"), "{plan}");
+    let plan = generic_plan(&url, "bigint, bytea, bigint, bigint", "blocks_since", "1, '', 0, 100")
+        .replace("Seq Scan on block_counter", "");
+    assert!(plan.contains("blocks_changed") && !plan.contains("Seq Scan"), "{plan}");
 }
 
 /// An update that touches no index stays on its page: half the log, and no index grows.

@@ -4,16 +4,19 @@ use phoenix_store::sqlite::{self, SqliteConfig};
 
 /// Reads that are whole by their nature: one-row tables, existence of any row, a page in order of the key, the sessions
 /// that fill the caches once at start, and what an operator does while the server stands still.
-const WHOLE: [&str; 10] = [
+const WHOLE: [&str; 13] = [
     "user_exists",
     "user_page_first",
     "user_insert",
     "counter_next",
+    "block_counter_next",
+    "blocks_since",
     "log_after",
     "probe",
     "recently_used",
     "session_delete_every",
     "ending_delete_every",
+    "block_delete_every",
     "sign_out_every",
 ];
 
