@@ -4,7 +4,7 @@ use crate::{
     config::Stack,
     loader::Loader,
     settings::{Accounts, Database, Geo, Password, Server, Session, StackSettings},
-    values::{ByteSize, Environment, Reaction, Secret},
+    values::{ByteSize, Environment, ProxyProtocol, Reaction, Secret},
 };
 
 /// OWASP's smallest equivalent parameters of Argon2id, from the most memory: memory and the passes that it needs.
@@ -16,6 +16,24 @@ const ARGON2_MINIMA: [(ByteSize, u32); 5] = [
     (ByteSize::from_mib(9), 4),
     (ByteSize::from_mib(7), 5),
 ];
+
+/// Proxies are known by their addresses or by their number, and one that speaks the PROXY protocol by its address.
+pub(crate) fn proxies(loader: &mut Loader<'_>, server: Option<&Server>) {
+    let Some(server) = server.filter(|_| loader.is_complete()) else { return };
+    if server.trusted_hops > 0 && !server.trusted_proxies.is_empty() {
+        let reason = format!(
+            "proxies are known by their addresses or by their number, and there is {}",
+            loader.describe("server.trusted_proxies")
+        );
+        let remedy = "unset server.trusted_hops (PHOENIX_TRUSTED_HOPS): addresses cannot be forged, or unset \
+                      server.trusted_proxies (PHOENIX_TRUSTED_PROXIES)";
+        loader.conflict("server.trusted_hops", reason, remedy.to_owned());
+    } else if server.proxy_protocol == ProxyProtocol::On && server.trusted_proxies.is_empty() {
+        let reason = "nobody may send it: no proxy is trusted";
+        let remedy = "set server.trusted_proxies (PHOENIX_TRUSTED_PROXIES) to the addresses of the proxies";
+        loader.conflict("server.proxy_protocol", reason.to_owned(), remedy.to_owned());
+    }
+}
 
 pub(crate) fn database(loader: &mut Loader<'_>, database: Option<&Database>) {
     let Some(database) = database.filter(|_| loader.is_complete()) else { return };

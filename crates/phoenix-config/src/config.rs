@@ -8,8 +8,8 @@ use crate::{
     loader::Loader,
     setting::{AnySetting, Section},
     settings::{
-        Accounts, Cache, Data, Database, Geo, Identity, Log, Password, Redis, Secrets, Server, Session,
-        StackSettings,
+        Accounts, Cache, Data, Database, Geo, Identity, Limits, Log, Password, Redis, Secrets, Server,
+        Session, StackSettings,
     },
     values::{Origin, ProjectId, Secret},
 };
@@ -29,6 +29,8 @@ pub struct Config {
     pub cache: Cache,
     /// Lifetimes of sessions, how many a user may have, and what is done when one is used elsewhere.
     pub session: Session,
+    /// Rate limits.
+    pub limits: Limits,
     /// Where addresses are.
     pub geo: Geo,
     /// Password rules and hashing.
@@ -74,6 +76,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     Redis::SECTION,
     Cache::SECTION,
     Session::SECTION,
+    Limits::SECTION,
     Geo::SECTION,
     Password::SECTION,
     Accounts::SECTION,
@@ -97,6 +100,7 @@ impl Config {
         let redis = Redis::resolve(loader);
         let cache = Cache::resolve(loader);
         let session = Session::resolve(loader);
+        let limits = Limits::resolve(loader);
         let geo = Geo::resolve(loader);
         let password = Password::resolve(loader);
         let accounts = Accounts::resolve(loader);
@@ -104,6 +108,7 @@ impl Config {
         let stack = StackSettings::resolve(loader);
         let identity = Identity::resolve(loader);
         let log = Log::resolve(loader);
+        checks::proxies(loader, server.as_ref());
         checks::database(loader, database.as_ref());
         checks::session(loader, session.as_ref());
         checks::role_timeouts(loader, session.as_ref());
@@ -117,6 +122,7 @@ impl Config {
             redis: redis?,
             cache: cache?,
             session: session?,
+            limits: limits?,
             geo: geo?,
             password: password?,
             accounts: accounts?,

@@ -3,6 +3,8 @@
 
 use std::{error::Error, fmt, path::PathBuf};
 
+use crate::file::PartLines;
+
 /// Longest part of a value that an error shows, in characters.
 const MAX_SHOWN_CHARS: usize = 200;
 
@@ -38,6 +40,21 @@ pub enum Source {
 }
 
 impl Source {
+    /// Where a part of a structured value stands: on the line of the smallest part around it whose line is known.
+    pub(crate) fn of_part(&self, parts: &PartLines, part: &str) -> Self {
+        let Self::File { path, line } = self else { return self.clone() };
+        let mut part = part;
+        loop {
+            if let Some(line) = parts.get(part) {
+                return Self::File { path: path.clone(), line: *line };
+            }
+            match part.rfind(['.', '[']) {
+                Some(end) => part = &part[..end],
+                None => return Self::File { path: path.clone(), line: *line },
+            }
+        }
+    }
+
     /// `default`, `file`, `env` or `flag`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -75,22 +92,29 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn new(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+    /// A reason, and what would do. Both are shown as they are: no secret may be in them.
+    #[must_use]
+    pub fn new(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { key: None, at: None, value: None, reason: reason.into(), remedy: remedy.into() }
     }
 
-    pub(crate) fn key(mut self, key: &str) -> Self {
+    /// Of this setting, or a part of one: `limits.classes.api.windows`.
+    #[must_use]
+    pub fn key(mut self, key: &str) -> Self {
         self.key = Some(clip(key));
         self
     }
 
-    pub(crate) fn at(mut self, at: Source) -> Self {
+    /// Of a value from there.
+    #[must_use]
+    pub fn at(mut self, at: Source) -> Self {
         self.at = Some(at);
         self
     }
 
-    /// The caller has made sure that the value may be shown.
-    pub(crate) fn value(mut self, value: &str) -> Self {
+    /// With the value as it was written. The caller has made sure that it may be shown.
+    #[must_use]
+    pub fn value(mut self, value: &str) -> Self {
         self.value = Some(clip(value));
         self
     }
@@ -147,7 +171,9 @@ impl Error for ConfigError {}
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    pub(crate) fn new(errors: Vec<ConfigError>) -> Self {
+    /// Errors found elsewhere in a configuration that has none by itself.
+    #[must_use]
+    pub fn new(errors: Vec<ConfigError>) -> Self {
         Self(errors)
     }
 

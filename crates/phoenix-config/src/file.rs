@@ -1,7 +1,7 @@
 //! The configuration file: TOML text to located values, and what is wrong with it as a whole.
 //! Does not own the meaning of a value, or reading the file from disk (`sources.rs`).
 
-use std::{collections::BTreeMap, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use toml::{
     Spanned,
@@ -11,7 +11,7 @@ use toml::{
 use crate::{
     config::{SECTIONS, all},
     error::{ConfigError, Source},
-    setting::{AnySetting, Literal, Section},
+    setting::{AnySetting, Literal, Section, entry, join},
     sources::FileSource,
     suggest::nearest,
 };
@@ -22,7 +22,12 @@ pub(crate) struct Located {
     /// The value, or the name of a type that no setting has.
     pub(crate) value: Result<Literal, &'static str>,
     pub(crate) line: usize,
+    /// The lines of its parts, by their path (see `join`).
+    pub(crate) parts: PartLines,
 }
+
+/// The lines on which the parts of a structured value stand.
+pub(crate) type PartLines = BTreeMap<String, usize>;
 
 /// The known settings that the file holds, and everything else as errors.
 #[derive(Default)]
@@ -104,10 +109,36 @@ impl Reader<'_> {
             let line = self.lines.line_at(name.span().start);
             match section.settings.iter().find(|setting| setting.name() == name.get_ref()) {
                 Some(setting) => {
-                    self.result.values.insert(setting.key(), Located { value: literal(value), line });
+                    let mut parts = PartLines::new();
+                    self.lines_of_parts(value, "", &mut parts);
+                    self.result.values.insert(setting.key(), Located { value: literal(value), line, parts });
                 }
                 None => self.report_unknown_setting(section, name.get_ref(), line),
             }
+        }
+    }
+
+    fn lines_of_parts(&self, value: &Spanned<DeValue<'_>>, path: &str, parts: &mut PartLines) {
+        let mut note = |path: String, at: usize, value: &Spanned<DeValue<'_>>| {
+            parts.insert(path.clone(), self.lines.line_at(at));
+            self.lines_of_parts(value, &path, parts);
+        };
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                for (name, value) in table {
+                    note(join(path, name.get_ref()), name.span().start, value);
+                }
+            }
+            DeValue::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    note(join(path, &entry(index)), item.span().start, item);
+                }
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => {}
         }
     }
 
@@ -159,7 +190,8 @@ fn elsewhere(name: &str) -> Option<&'static str> {
     })
 }
 
-fn literal(value: &Spanned<DeValue<'_>>) -> Result<Literal, &'static str> {
+/// A value of a TOML document, tables in the order in which they are written; or the name of a type that no setting has.
+pub(crate) fn literal(value: &Spanned<DeValue<'_>>) -> Result<Literal, &'static str> {
     match value.get_ref() {
         DeValue::String(text) => Ok(Literal::Text(text.clone().into_owned())),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -167,23 +199,24 @@ fn literal(value: &Spanned<DeValue<'_>>) -> Result<Literal, &'static str> {
             .map_err(|_| "an integer of more than 64 bits"),
         DeValue::Boolean(value) => Ok(Literal::Boolean(*value)),
         DeValue::Array(items) => {
-            let texts = items.iter().map(|item| match item.get_ref() {
-                DeValue::String(text) => Some(text.clone().into_owned()),
-                DeValue::Integer(_)
-                | DeValue::Float(_)
-                | DeValue::Boolean(_)
-                | DeValue::Datetime(_)
-                | DeValue::Array(_)
-                | DeValue::Table(_) => None,
-            });
-            texts
-                .collect::<Option<Vec<String>>>()
-                .map(Literal::List)
-                .ok_or("an array with other things than strings")
+            let items = items.iter().map(literal).collect::<Result<Vec<_>, _>>()?;
+            let text = |item: &Literal| match item {
+                Literal::Text(text) => Some(text.clone()),
+                _ => None,
+            };
+            let texts: Option<Vec<String>> = items.iter().map(text).collect();
+            Ok(texts.map_or(Literal::Array(items), Literal::List))
         }
-        DeValue::Float(_) => Err("a number with a fraction"),
+        DeValue::Float(number) => Ok(Literal::Decimal(number.as_str().to_owned())),
         DeValue::Datetime(_) => Err("a date or time"),
-        DeValue::Table(_) => Err("a table"),
+        DeValue::Table(table) => {
+            let mut entries: Vec<_> = table.iter().collect();
+            entries.sort_by_key(|(name, _)| name.span().start);
+            let entry = |(name, value): (&Spanned<Cow<'_, str>>, _)| {
+                Ok((name.get_ref().clone().into_owned(), literal(value)?))
+            };
+            entries.into_iter().map(entry).collect::<Result<Vec<_>, _>>().map(Literal::Table)
+        }
     }
 }
 

@@ -29,10 +29,12 @@ pub use error::{ConfigError, ConfigErrors, Source};
 pub use loader::{Loaded, load};
 pub use setting::Literal;
 pub use settings::{
-    Accounts, Cache, Data, Database, Geo, Identity, Log, Password, Redis, Secrets, Server, Session,
+    Accounts, Cache, Data, Database, Geo, Identity, Limits, Log, Password, Redis, Secrets, Server, Session,
 };
 pub use sources::{FileSource, Sources};
 pub use values::{
-    ByteSize, DatabaseUrl, EmailAddress, Environment, LogFormat, OidcIssuer, Origin, ProjectId, Reaction,
-    RedisUrl, Registration, RoleTimeouts, Scheme, Secret, SessionCapPolicy, SignatureAlgorithm, WorkerCount,
+    ByteSize, DatabaseUrl, EmailAddress, Environment, ForwardedHeader, HttpMethod, LimitClass, LimitCount,
+    LimitKey, LimitRoute, LimitWindow, LogFormat, NetworkLimit, OidcIssuer, Origin, ProjectId, ProxyProtocol,
+    Reaction, RedisUrl, Registration, RoleTimeouts, Scheme, Secret, SessionCapPolicy, SignatureAlgorithm,
+    WorkerCount,
 };

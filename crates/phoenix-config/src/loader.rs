@@ -13,9 +13,9 @@ use crate::{
     effective::{Effective, EffectiveSetting},
     environment,
     error::{ConfigError, ConfigErrors, Source},
-    file::{FileTable, Located},
+    file::{FileTable, Located, PartLines},
     secret_file,
-    setting::{AnySetting, Literal, Raw, Refusal, Sensitivity, Setting},
+    setting::{AnySetting, Literal, Raw, Refusal, Sensitivity, Setting, join},
     sources::Sources,
     suggest::nearest,
 };
@@ -60,6 +60,7 @@ pub(crate) struct Loader<'a> {
 struct Given {
     at: Source,
     value: GivenValue,
+    parts: PartLines,
 }
 
 enum GivenValue {
@@ -69,7 +70,7 @@ enum GivenValue {
 
 impl Given {
     fn text(at: Source, text: &str) -> Self {
-        Self { at, value: GivenValue::Text(Zeroizing::new(text.to_owned())) }
+        Self { at, value: GivenValue::Text(Zeroizing::new(text.to_owned())), parts: PartLines::new() }
     }
 
     fn raw(&self) -> Raw<'_> {
@@ -134,21 +135,21 @@ impl<'a> Loader<'a> {
     /// The value of a setting. `None` when it was refused, which has then been noted.
     pub(crate) fn resolve<T>(&mut self, setting: &Setting<T>) -> Option<T> {
         let resolved = match self.given(setting) {
-            Ok(Some(given)) => setting
-                .kind
-                .parse(&given.raw())
-                .map_err(|refusal| refuse(setting, given.at.clone(), given.shown(), refusal))
-                .map(|value| (value, given.at)),
-            Ok(None) => default(setting).map(|value| (value, Source::Default)),
+            Ok(Some(given)) => match setting.kind.parse(&given.raw()) {
+                Ok(value) => Ok((value, given.at, given.parts)),
+                Err(refusal) => {
+                    let refuse = |refusal| *refuse(setting, &given, refusal);
+                    self.errors.extend(refusal.apart().into_iter().map(refuse));
+                    return None;
+                }
+            },
+            Ok(None) => default(setting).map(|value| (value, Source::Default, PartLines::new())),
             Err(error) => Err(error),
         };
         match resolved {
-            Ok((value, source)) => {
-                self.effective.push(EffectiveSetting {
-                    key: setting.key,
-                    value: setting.kind.show(&value),
-                    source,
-                });
+            Ok((value, source, parts)) => {
+                let value_shown = setting.kind.show(&value);
+                self.effective.push(EffectiveSetting { key: setting.key, value: value_shown, source, parts });
                 Some(value)
             }
             Err(error) => {
@@ -166,9 +167,10 @@ impl<'a> Loader<'a> {
         if let Some(given) = self.given_by_environment(setting)? {
             return Ok(Some(given));
         }
-        Ok(self.file.values.get(setting.key).map(|Located { value, line }| Given {
+        Ok(self.file.values.get(setting.key).map(|Located { value, line, parts }| Given {
             at: Source::File { path: self.path.map(Path::to_owned).unwrap_or_default(), line: *line },
             value: GivenValue::Toml(value.clone()),
+            parts: parts.clone(),
         }))
     }
 
@@ -213,8 +215,10 @@ impl<'a> Loader<'a> {
             (None, Some(path)) => {
                 let at = Source::SecretFile { name: env_file, path: path.clone() };
                 match secret_file::read(&path) {
-                    Ok(text) => Ok(Some(Given { at, value: GivenValue::Text(text) })),
-                    Err(refusal) => Err(refuse(setting, at, None, refusal)),
+                    Ok(text) => {
+                        Ok(Some(Given { at, value: GivenValue::Text(text), parts: PartLines::new() }))
+                    }
+                    Err(refusal) => Err(refuse_at(setting, at, None, refusal)),
                 }
             }
         }
@@ -257,18 +261,32 @@ fn default<T>(setting: &Setting<T>) -> Result<T, Box<ConfigError>> {
     let absent = || {
         let refusal =
             Refusal::because("it is not set and has no default").remedy(format!("set {}", setting.env));
-        refuse(setting, Source::Default, None, refusal)
+        refuse_at(setting, Source::Default, None, refusal)
     };
     match setting.default {
         Some(text) => setting
             .kind
             .parse(&Raw::Text(text))
-            .map_err(|refusal| refuse(setting, Source::Default, Some(text.to_owned()), refusal)),
+            .map_err(|refusal| refuse_at(setting, Source::Default, Some(text.to_owned()), refusal)),
         None => setting.kind.absent().ok_or_else(absent),
     }
 }
 
-fn refuse<T>(setting: &Setting<T>, at: Source, shown: Option<String>, refusal: Refusal) -> Box<ConfigError> {
+fn refuse<T>(setting: &Setting<T>, given: &Given, mut refusal: Refusal) -> Box<ConfigError> {
+    let Some(part) = refusal.part.take() else {
+        return refuse_at(setting, given.at.clone(), given.shown(), refusal);
+    };
+    let at = given.at.of_part(&given.parts, &part.path);
+    let error = refuse_at(setting, at, part.shown, refusal);
+    Box::new(error.key(&join(setting.key, &part.path)))
+}
+
+fn refuse_at<T>(
+    setting: &Setting<T>,
+    at: Source,
+    shown: Option<String>,
+    refusal: Refusal,
+) -> Box<ConfigError> {
     let remedy = refusal.remedy.unwrap_or_else(|| format!("use {}", setting.kind.describe()));
     let error = ConfigError::new(refusal.reason, remedy).key(setting.key).at(at);
     match shown.filter(|_| setting.kind.sensitivity() == Sensitivity::Public) {

@@ -16,8 +16,14 @@ pub enum Literal {
     Integer(i64),
     /// A string.
     Text(String),
-    /// An array of strings.
+    /// A number with a fraction, in TOML's digits.
+    Decimal(String),
+    /// An array of strings, or an empty one.
     List(Vec<String>),
+    /// An array that holds anything else.
+    Array(Vec<Literal>),
+    /// A table: names and their values, each name once.
+    Table(Vec<(String, Literal)>),
 }
 
 impl Literal {
@@ -27,7 +33,33 @@ impl Literal {
             Self::Boolean(_) => "a boolean",
             Self::Integer(_) => "an integer",
             Self::Text(_) => "a string",
+            Self::Decimal(_) => "a number with a fraction",
             Self::List(_) => "an array",
+            Self::Array(_) => "an array with other things than strings",
+            Self::Table(_) => "a table",
+        }
+    }
+
+    /// `name = value` as one may write it in a file: a table as a line for each of its entries, and an array of tables
+    /// as a line for each of them, so that lines stay short.
+    pub(crate) fn to_lines(&self, name: &str) -> Vec<String> {
+        match self {
+            Self::Table(entries) if !entries.is_empty() => {
+                let line = |(key, value): &(String, Self)| format!("{name}.{} = {value}", Name(key));
+                entries.iter().map(line).collect()
+            }
+            Self::Array(items) if !items.is_empty() => {
+                let first = std::iter::once(format!("{name} = ["));
+                let last = std::iter::once("]".to_owned());
+                first.chain(items.iter().map(|item| format!("{item},"))).chain(last).collect()
+            }
+            Self::Boolean(_)
+            | Self::Integer(_)
+            | Self::Text(_)
+            | Self::Decimal(_)
+            | Self::List(_)
+            | Self::Array(_)
+            | Self::Table(_) => vec![format!("{name} = {self}")],
         }
     }
 
@@ -38,7 +70,12 @@ impl Literal {
             Self::Boolean(value) => json!(value),
             Self::Integer(value) => json!(value),
             Self::Text(value) => json!(value),
+            Self::Decimal(digits) => json!(digits.parse::<f64>().ok()),
             Self::List(values) => json!(values),
+            Self::Array(values) => values.iter().map(Self::to_json).collect(),
+            Self::Table(entries) => {
+                entries.iter().map(|(name, value)| (name.clone(), value.to_json())).collect()
+            }
         }
     }
 }
@@ -50,6 +87,7 @@ impl fmt::Display for Literal {
             Self::Boolean(value) => write!(f, "{value}"),
             Self::Integer(value) => write!(f, "{value}"),
             Self::Text(value) => write_string(f, value),
+            Self::Decimal(digits) => f.write_str(digits),
             Self::List(values) => {
                 f.write_str("[")?;
                 for (index, value) in values.iter().enumerate() {
@@ -58,6 +96,34 @@ impl fmt::Display for Literal {
                 }
                 f.write_str("]")
             }
+            Self::Array(values) => {
+                f.write_str("[")?;
+                for (index, value) in values.iter().enumerate() {
+                    write!(f, "{}{value}", if index == 0 { "" } else { ", " })?;
+                }
+                f.write_str("]")
+            }
+            Self::Table(entries) if entries.is_empty() => f.write_str("{}"),
+            Self::Table(entries) => {
+                for (index, (name, value)) in entries.iter().enumerate() {
+                    write!(f, "{} {} = {value}", if index == 0 { "{" } else { "," }, Name(name))?;
+                }
+                f.write_str(" }")
+            }
+        }
+    }
+}
+
+/// A key of a table, in quotes where it has to be.
+struct Name<'a>(&'a str);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        if !self.0.is_empty() && self.0.bytes().all(is_bare) {
+            f.write_str(self.0)
+        } else {
+            write_string(f, self.0)
         }
     }
 }
@@ -107,11 +173,54 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
     /// What would do; when absent, the description of the kind says it.
     pub(crate) remedy: Option<String>,
+    /// The part of the value that was refused, when it is not all of it.
+    pub(crate) part: Option<Part>,
+    /// What else of the same value was refused.
+    pub(crate) more: Vec<Refusal>,
+}
+
+/// A part of a structured value.
+pub(crate) struct Part {
+    /// Where in the value: `auth.windows`, or `[2].path` for the second entry of an array.
+    pub(crate) path: String,
+    /// The part as it was written.
+    pub(crate) shown: Option<String>,
+}
+
+/// The path of an entry of an array. Counted from 1, as people do.
+pub(crate) fn entry(index: usize) -> String {
+    format!("[{}]", index + 1)
+}
+
+/// The path of `part` in `whole`, each possibly empty.
+pub(crate) fn join(whole: &str, part: &str) -> String {
+    let dot = if whole.is_empty() || part.is_empty() || part.starts_with('[') { "" } else { "." };
+    format!("{whole}{dot}{part}")
 }
 
 impl Refusal {
     pub(crate) fn because(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), remedy: None }
+        Self { reason: reason.into(), remedy: None, part: None, more: Vec::new() }
+    }
+
+    /// What was refused is the part of the value at `path`, unless it is said already to be a smaller one.
+    pub(crate) fn of_part(mut self, path: &str, shown: Option<String>) -> Self {
+        self.part.get_or_insert_with(|| Part { path: path.to_owned(), shown });
+        self
+    }
+
+    /// All of these as one; `None` when there are none.
+    pub(crate) fn all(refusals: Vec<Self>) -> Option<Self> {
+        let mut refusals = refusals.into_iter();
+        let mut first = refusals.next()?;
+        first.more.extend(refusals);
+        Some(first)
+    }
+
+    /// Every refusal that this one stands for.
+    pub(crate) fn apart(mut self) -> Vec<Self> {
+        let more = std::mem::take(&mut self.more);
+        std::iter::once(self).chain(more.into_iter().flat_map(Self::apart)).collect()
     }
 
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {

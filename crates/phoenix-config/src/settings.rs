@@ -5,16 +5,19 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
+
 use crate::{
     kinds::{
-        Boolean, Bytes, Choice, Database as DatabaseKind, Directory, Email, FilePath, Integer, Issuer, List,
-        Milliseconds, Optional, Project, RedisServer, SecretText, SocketAddress, Span, Text, TimesOfRole,
-        WebOrigin, WebhookSecret, Workers,
+        Boolean, Bytes, Choice, Database as DatabaseKind, Directory, Email, FilePath, Integer, Issuer,
+        LimitClasses, LimitRoutes, List, Milliseconds, Network, Optional, Project, RedisServer, SecretText,
+        SocketAddress, Span, Text, TimesOfRole, TrustedNetwork, WebOrigin, WebhookSecret, Workers,
     },
     setting::section,
     values::{
-        ByteSize, DatabaseUrl, EmailAddress, Environment, LogFormat, OidcIssuer, Origin, ProjectId, Reaction,
-        RedisUrl, Registration, RoleTimeouts, Secret, SessionCapPolicy, WorkerCount,
+        ByteSize, DatabaseUrl, EmailAddress, Environment, ForwardedHeader, LimitClass, LimitRoute, LogFormat,
+        OidcIssuer, Origin, ProjectId, ProxyProtocol, Reaction, RedisUrl, Registration, RoleTimeouts, Secret,
+        SessionCapPolicy, WorkerCount,
     },
 };
 
@@ -40,13 +43,32 @@ section! {
         public_url: Option<Origin> = "server.public_url", "PHOENIX_PUBLIC_URL", Optional(WebOrigin) => none;
         /// Further origins whose pages may call the API with cookies.
         allowed_origins: Vec<Origin> = "server.allowed_origins", "PHOENIX_ALLOWED_ORIGINS", List { of: WebOrigin, max: 64 } => "";
+        /// Proxies that are believed about the addresses of their clients: networks or single addresses.
+        ///
+        /// Everybody else is the client itself, whatever its headers say.
+        trusted_proxies: Vec<IpNet> = "server.trusted_proxies", "PHOENIX_TRUSTED_PROXIES", List { of: TrustedNetwork, max: 512 } => "";
+        /// How many proxies every request passes, where their addresses are not known; 0 is none.
+        ///
+        /// Everybody who can connect is believed: only where nobody but the last proxy can. Not together with
+        /// `server.trusted_proxies`.
+        trusted_hops: u8 = "server.trusted_hops", "PHOENIX_TRUSTED_HOPS", Integer { min: 0_u8, max: 32 } => "0";
+        /// The header in which trusted proxies name their clients; the other one is never read.
+        ///
+        /// Proxies write one of them and pass the other on as the client sent it, so believing both is believing anybody.
+        forwarded_header: ForwardedHeader = "server.forwarded_header", "PHOENIX_FORWARDED_HEADER", Choice::<ForwardedHeader>::NEW => "x-forwarded-for";
+        /// Whether connections from `server.trusted_proxies` begin with the PROXY protocol, version 1 or 2.
+        ///
+        /// With `on` they must, and are closed if they do not; nobody else may.
+        proxy_protocol: ProxyProtocol = "server.proxy_protocol", "PHOENIX_PROXY_PROTOCOL", Choice::<ProxyProtocol>::NEW => "off";
         /// What the server is used for; production refuses what is unsafe.
         environment: Environment = "server.environment", "PHOENIX_ENV", Choice::<Environment>::NEW => "production";
         /// Threads that serve requests; 0 is one for each core.
         workers: WorkerCount = "server.workers", "PHOENIX_WORKERS", Workers { max: 256 } => "0";
         /// Most connections open at once; one more is closed as soon as it is accepted.
         max_connections: usize = "server.max_connections", "PHOENIX_MAX_CONNECTIONS", Integer { min: 1_usize, max: 1_000_000 } => "10000";
-        /// Most connections open at once from one address; more are closed.
+        /// Most connections open at once from one client's IPv4 address or IPv6 /64; more are closed.
+        ///
+        /// Connections of `server.trusted_proxies` count for the client that the PROXY protocol names, or for nobody.
         max_connections_per_address: usize = "server.max_connections_per_address", "PHOENIX_MAX_CONNECTIONS_PER_ADDRESS", Integer { min: 1_usize, max: 1_000_000 } => "1024";
         /// Time a new connection has to send its first byte.
         first_byte_timeout: Duration = "server.first_byte_timeout", "PHOENIX_FIRST_BYTE_TIMEOUT", span(100 * MILLISECOND, 5 * MINUTE) => "10s";
@@ -206,6 +228,61 @@ section! {
         device_threshold: u8 = "session.device_threshold", "PHOENIX_DEVICE_THRESHOLD", Integer { min: 1_u8, max: 100 } => "50";
         /// How long security events are kept.
         event_retention: Duration = "session.event_retention", "PHOENIX_EVENT_RETENTION", span(HOUR, 400 * DAY) => "90d";
+    }
+}
+
+/// The classes that Phoenix has by itself.
+const LIMIT_CLASSES: &str = r#"{
+    auth = { windows = ["5/15m"], block = "30m", key = "account", count = "failures" },
+    register = { windows = ["10/1h"], key = "address" },
+    credentials = { windows = ["60/1m"], key = "address", count = "failures" },
+    api = { windows = ["100/1m"], block = "5m" },
+    upload = { windows = ["10/1m"], block = "10m" },
+    search = { windows = ["30/1m"], block = "2m" },
+    ai = { windows = ["20/1m"], block = "5m" },
+    webhooks = { windows = ["600/1m"], key = "address" },
+}"#;
+
+/// The routes that Phoenix has by itself.
+const LIMIT_ROUTES: &str = r#"[
+    { methods = ["POST"], path = "/api/auth/login", class = "auth" },
+    { methods = ["POST"], path = "/api/auth/password", class = "auth" },
+    { methods = ["POST"], path = "/api/auth/register", class = "register" },
+    { methods = ["POST"], path = "/api/phoenix/webhooks/stack", class = "webhooks" },
+    { methods = ["POST", "PUT", "PATCH"], path = "/api/upload/{*rest}", class = "upload" },
+    { methods = ["POST", "PUT", "PATCH"], path = "/api/uploads/{*rest}", class = "upload" },
+    { path = "/api/search/{*rest}", class = "search" },
+    { path = "/api/ai/{*rest}", class = "ai" },
+    { path = "/api/{*rest}", class = "api" },
+]"#;
+
+section! {
+    "limits"
+    /// Rate limits: how many requests a client may make in a time. Read again on `SIGHUP`, except for `limits.memory`.
+    pub struct Limits {
+        /// Whether anything is limited.
+        enabled: bool = "limits.enabled", "PHOENIX_LIMITS", Boolean => "true";
+        /// Memory of this process for the requests of clients; what is kept in it never exceeds that.
+        ///
+        /// When it is full, clients that are new share limits with their neighbours. Takes effect at a start.
+        memory: ByteSize = "limits.memory", "PHOENIX_LIMITS_MEMORY", Bytes { min: ByteSize::from_mib(1), max: ByteSize::from_gib(64) } => "64MiB";
+        /// How many bits of an IPv6 address tell clients apart: whoever has a network of that size is one client.
+        ipv6_prefix: u8 = "limits.ipv6_prefix", "PHOENIX_LIMITS_IPV6_PREFIX", Integer { min: 32_u8, max: 128 } => "64";
+        /// Networks whose requests are not limited at all.
+        exempt: Vec<IpNet> = "limits.exempt", "PHOENIX_LIMITS_EXEMPT", List { of: Network, max: 256 } => "";
+        /// Send `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` to older clients, too.
+        legacy_headers: bool = "limits.legacy_headers", "PHOENIX_LIMITS_LEGACY_HEADERS", Boolean => "true";
+        /// Classes of requests that are limited together, by name: `[limits.classes.api]` and below it their settings.
+        ///
+        /// Of a class that is there by default only what is written changes. The environment and the command line
+        /// hold them as a TOML table, in place of all that the file has.
+        classes: Vec<LimitClass> = "limits.classes", "PHOENIX_LIMITS_CLASSES", LimitClasses { built_in: LIMIT_CLASSES } => "{}";
+        /// Which requests belong to which class: `[[limits.routes]]` and below it `path` and `class`.
+        ///
+        /// `{id}` is any one part of a path, `{*rest}` at its end anything or nothing. The most specific path counts;
+        /// class `none` is not limited. They come before those that are there by default. The environment and the
+        /// command line hold them as a TOML array of tables, in place of all that the file has.
+        routes: Vec<LimitRoute> = "limits.routes", "PHOENIX_LIMITS_ROUTES", LimitRoutes { built_in: LIMIT_ROUTES } => "[]";
     }
 }
 

@@ -35,7 +35,9 @@ fn write_setting(text: &mut String, setting: &dyn AnySetting) {
     let unset = if default.is_some() { "" } else { " Not set by default." };
     comment(text, &[format!("{}: {}.{unset}", setting.env(), setting.describe())]);
     let value = default.unwrap_or_else(|| setting.example());
-    let _ = writeln!(text, "#{} = {value}", setting.name());
+    for line in value.to_lines(setting.name()) {
+        let _ = writeln!(text, "#{line}");
+    }
 }
 
 fn comment(text: &mut String, paragraphs: &[String]) {

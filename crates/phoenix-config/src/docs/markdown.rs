@@ -39,8 +39,19 @@ pub fn reference_markdown() -> String {
         for setting in section.settings {
             text.push_str(&row(*setting));
         }
+        for setting in section.settings {
+            if let Some(lines) = long_default(*setting) {
+                let _ =
+                    write!(text, "\nDefault of `{}`:\n\n```toml\n{}\n```\n", setting.key(), lines.join("\n"));
+            }
+        }
     }
     text
+}
+
+/// The lines of a default that has more than one.
+fn long_default(setting: &dyn AnySetting) -> Option<Vec<String>> {
+    Some(setting.default_literal()?.to_lines(setting.name())).filter(|lines| lines.len() > 1)
 }
 
 fn row(setting: &dyn AnySetting) -> String {
@@ -48,8 +59,11 @@ fn row(setting: &dyn AnySetting) -> String {
         Some(env_file) => format!("`{}`, `{env_file}`", setting.env()),
         None => format!("`{}`", setting.env()),
     };
-    let default =
-        setting.default_literal().map_or_else(|| "not set".to_owned(), |value| format!("`{value}`"));
+    let default = match setting.default_literal() {
+        None => "not set".to_owned(),
+        Some(_) if long_default(setting).is_some() => "below".to_owned(),
+        Some(value) => format!("`{value}`"),
+    };
     let secret = if setting.env_file().is_some() { "; *secret*" } else { "" };
     let meaning = paragraphs(setting.doc()).join(" ");
     let cells = [format!("`{}`", setting.key()), env, setting.describe() + secret, default, meaning];

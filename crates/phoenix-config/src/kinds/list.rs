@@ -35,7 +35,7 @@ impl<T, K: Kind<T>> Kind<Vec<T>> for List<K> {
         for (index, item) in items.iter().enumerate() {
             let value = self.of.parse(&Raw::Text(item)).map_err(|refusal| Refusal {
                 reason: format!("entry {} is refused: {}", index + 1, refusal.reason),
-                remedy: refusal.remedy,
+                ..refusal
             })?;
             if let Some(name) = self.of.name_in_list(&value)
                 && let Some(first) = names.insert(name.clone(), index + 1)

@@ -22,6 +22,33 @@ impl Choices for Environment {
         &[("production", Self::Production), ("development", Self::Development), ("test", Self::Test)];
 }
 
+/// The header in which trusted proxies name their clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl Choices for ForwardedHeader {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("x-forwarded-for", Self::XForwardedFor), ("forwarded", Self::Forwarded)];
+}
+
+/// Whether trusted proxies speak the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProxyProtocol {
+    /// Nobody may.
+    Off,
+    /// They must, and nobody else may.
+    On,
+}
+
+impl Choices for ProxyProtocol {
+    const ALL: &'static [(&'static str, Self)] = &[("off", Self::Off), ("on", Self::On)];
+}
+
 /// Who may make an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Registration {

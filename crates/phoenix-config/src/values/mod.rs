@@ -8,6 +8,7 @@ mod byte_size;
 mod choices;
 mod entries;
 mod identifiers;
+mod limits;
 mod origin;
 mod secret;
 mod server_url;
@@ -15,9 +16,12 @@ mod worker_count;
 
 pub use byte_size::ByteSize;
 pub(crate) use choices::Choices;
-pub use choices::{Environment, LogFormat, Reaction, Registration, SessionCapPolicy};
+pub use choices::{
+    Environment, ForwardedHeader, LogFormat, ProxyProtocol, Reaction, Registration, SessionCapPolicy,
+};
 pub use entries::{OidcIssuer, RoleTimeouts, SignatureAlgorithm};
 pub use identifiers::{EmailAddress, ProjectId};
+pub use limits::{HttpMethod, LimitClass, LimitCount, LimitKey, LimitRoute, LimitWindow, NetworkLimit};
 pub use origin::{Origin, Scheme};
 pub(crate) use secret::REDACTED;
 pub use secret::Secret;

@@ -11,7 +11,8 @@ fn the_references_have_every_setting_and_do_not_change_between_calls() {
     for setting in valid(&Sources::default()).effective.settings() {
         let (section, name) = setting.key.split_once('.').expect("a section and a name");
         assert!(markdown.contains(&format!("| `{}` |", setting.key)), "{}", setting.key);
-        assert!(example.contains(&format!("\n#{name} = ")), "{}", setting.key);
+        let is_there = |end: &str| example.contains(&format!("\n#{name}{end}"));
+        assert!(is_there(" = ") || is_there("."), "{}", setting.key);
         let property = &schema["properties"][section]["properties"][name];
         assert!(property["description"].as_str().is_some_and(|text| text.len() > 10), "{}", setting.key);
         let default = setting.value.as_ref().map(phoenix_config::Literal::to_json);

@@ -53,6 +53,17 @@ fn contradictions_are_refused() {
             "password.argon2_iterations",
             &["at least 5", "9MiB"],
         ),
+        (
+            &[("PHOENIX_TRUSTED_HOPS", "1"), ("PHOENIX_TRUSTED_PROXIES", "10.0.0.1")],
+            "server.trusted_hops",
+            &["server.trusted_proxies = [\"10.0.0.1\"]", "unset server.trusted_hops"],
+        ),
+        (&[("PHOENIX_PROXY_PROTOCOL", "on")], "server.proxy_protocol", &["PHOENIX_TRUSTED_PROXIES"]),
+        (
+            &[("PHOENIX_PROXY_PROTOCOL", "on"), ("PHOENIX_TRUSTED_HOPS", "1")],
+            "server.proxy_protocol",
+            &["PHOENIX_TRUSTED_PROXIES"],
+        ),
         (&[("ENABLE_TEST_USER", "yes")], "accounts.test_user", &["production", "PHOENIX_ENV"]),
         (
             &[("STACK_SECRET_SERVER_KEY", "hunter2")],
@@ -62,6 +73,14 @@ fn contradictions_are_refused() {
     ] {
         assert_contradiction(env, key, parts);
     }
+}
+
+#[test]
+fn mapped_networks_of_proxies_are_ipv4_and_each_is_kept_once() {
+    let list = "::ffff:10.0.0.0/104, 10.0.0.0/8, 2001:db8::1/128, 2001:DB8::1, ::ffff:192.0.2.1";
+    let config = valid(&from_env(&[("PHOENIX_TRUSTED_PROXIES", list)])).config;
+    let shown: Vec<String> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.0/8", "2001:db8::1/128", "192.0.2.1/32"]);
 }
 
 #[test]
