@@ -1,11 +1,12 @@
-//! The session cookie: its name, how it is read, how it is set and removed.
+//! The cookies of ours, that of the session and that of a known device: their names, how they are read, set and
+//! removed.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
-use phoenix_auth::model::SessionToken;
+use phoenix_auth::model::{KNOWN_DEVICE_LIFETIME, SessionToken};
 
 use crate::settings::HttpSettings;
 
@@ -51,6 +52,13 @@ impl CookieForm {
         }
     }
 
+    const fn device_name(self) -> &'static str {
+        match self {
+            Self::HostPrefixed => "__Host-phoenix_device",
+            Self::PlainLoopback => "phoenix_device",
+        }
+    }
+
     const fn attributes(self) -> &'static str {
         match self {
             Self::HostPrefixed => "Path=/; HttpOnly; Secure; SameSite=Lax",
@@ -60,24 +68,25 @@ impl CookieForm {
 
     /// The session cookie of this form in a request.
     pub(crate) fn find(self, headers: &HeaderMap) -> Found<'_> {
-        let name = self.name();
-        let mut found = Found::None;
-        // HTTP/2 may split the header (RFC 9113 section 8.2.3).
-        for header in headers.get_all(COOKIE) {
-            let Ok(text) = header.to_str() else { continue };
-            for pair in text.split(';') {
-                let Some((key, value)) = pair.trim().split_once('=') else { continue };
-                if key != name {
-                    continue;
-                }
-                found = match found {
-                    Found::None => Found::One(value),
-                    Found::One(first) if first == value => found,
-                    Found::One(_) | Found::Ambiguous => Found::Ambiguous,
-                };
-            }
+        find(headers, self.name())
+    }
+
+    /// The mark of a known device in a request; none if there are two, because which one counts would be a guess.
+    pub(crate) fn find_device(self, headers: &HeaderMap) -> Option<&str> {
+        match find(headers, self.device_name()) {
+            Found::One(mark) => Some(mark),
+            Found::None | Found::Ambiguous => None,
         }
-        found
+    }
+
+    /// `Set-Cookie` that marks a device.
+    pub(crate) fn set_device(self, mark: &str) -> Option<HeaderValue> {
+        let (name, attributes) = (self.device_name(), self.attributes());
+        let lifetime = KNOWN_DEVICE_LIFETIME.as_secs();
+        let mut value =
+            HeaderValue::from_str(&format!("{name}={mark}; Max-Age={lifetime}; {attributes}")).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 
     /// `Set-Cookie` that hands over a token.
@@ -98,6 +107,27 @@ impl CookieForm {
     pub(crate) fn clear(self) -> Option<HeaderValue> {
         HeaderValue::from_str(&format!("{}=; Max-Age=0; {}", self.name(), self.attributes())).ok()
     }
+}
+
+/// The cookie of this name in a request.
+fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
+    let mut found = Found::None;
+    // HTTP/2 may split the header (RFC 9113 section 8.2.3).
+    for header in headers.get_all(COOKIE) {
+        let Ok(text) = header.to_str() else { continue };
+        for pair in text.split(';') {
+            let Some((key, value)) = pair.trim().split_once('=') else { continue };
+            if key != name {
+                continue;
+            }
+            found = match found {
+                Found::None => Found::One(value),
+                Found::One(first) if first == value => found,
+                Found::One(_) | Found::Ambiguous => Found::Ambiguous,
+            };
+        }
+    }
+    found
 }
 
 /// Host and port that the client asked for: `Host`, or the authority of HTTP/2.
@@ -143,6 +173,19 @@ mod tests {
         let form = CookieForm::PlainLoopback;
         assert_eq!(form.find(&headers(&["phoenix_session=a; phoenix_session=b"])), Found::Ambiguous);
         assert_eq!(form.find(&headers(&["phoenix_session=a; phoenix_session=a"])), Found::One("a"));
+    }
+
+    #[test]
+    fn a_device_is_known_by_a_cookie_of_its_own_and_never_by_two() {
+        let form = CookieForm::PlainLoopback;
+        assert_eq!(form.find_device(&headers(&["phoenix_session=s; phoenix_device=d"])), Some("d"));
+        assert_eq!(form.find_device(&headers(&["phoenix_device=d; phoenix_device=e"])), None);
+        assert_eq!(CookieForm::HostPrefixed.find_device(&headers(&["phoenix_device=d"])), None);
+        let set = CookieForm::HostPrefixed.set_device("1.ab").expect("a header value");
+        assert_eq!(
+            set,
+            "__Host-phoenix_device=1.ab; Max-Age=34560000; Path=/; HttpOnly; Secure; SameSite=Lax"
+        );
     }
 
     #[test]

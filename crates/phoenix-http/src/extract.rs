@@ -7,11 +7,13 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use phoenix_auth::model::UserId;
 use phoenix_auth::ops::{Authenticated, ClientInfo, Rejection};
 use phoenix_auth::ports::Tier;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use crate::client_ip::{ClientIp, Peer};
 use crate::cookie::CookieForm;
 use crate::credentials::Carrier;
 use crate::problem::{Kind, Problem};
@@ -22,6 +24,10 @@ use crate::settings::HttpParts;
 pub(crate) struct RequestContext {
     pub(crate) client: ClientInfo,
     pub(crate) cookie_form: CookieForm,
+    pub(crate) client_ip: ClientIp,
+    pub(crate) peer: Peer,
+    /// The mark of a known device, on routes that open sessions. Not checked yet.
+    pub(crate) device_mark: Option<String>,
 }
 
 /// Who sent the request. In the request's extensions.
@@ -40,6 +46,14 @@ impl Identity {
     pub(crate) const fn tier(&self) -> Option<Tier> {
         match self {
             Self::Known(caller, _) => Some(caller.tier),
+            Self::Anonymous | Self::Rejected(_) => None,
+        }
+    }
+
+    /// The user, if one is signed in.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        match self {
+            Self::Known(caller, _) => Some(caller.active.user.id),
             Self::Anonymous | Self::Rejected(_) => None,
         }
     }

@@ -69,6 +69,85 @@ pub struct StatusReport {
     pub pool: PoolReport,
     /// Redis, if one is configured.
     pub redis: Option<RedisReport>,
+    /// Rate limits.
+    pub rate_limits: RateLimitReport,
+}
+
+/// Where limits are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitStore {
+    /// In this node's memory.
+    Memory,
+    /// In Redis, for all nodes together.
+    Redis,
+    /// In this node's memory, which admits its share until Redis is back.
+    MemoryAfterRedisWasLost,
+}
+
+/// Rate limits as this node sees them. Counters are since the start.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimitReport {
+    /// Where they are kept at the moment.
+    pub store: LimitStore,
+    /// Since when, RFC 3339.
+    #[schema(format = DateTime)]
+    pub since: String,
+    /// Clients in memory.
+    pub keys: u64,
+    /// Bytes of memory they are counted as.
+    pub bytes: u64,
+    /// Most bytes.
+    pub capacity_bytes: u64,
+    /// Clients in memory that are blocked.
+    pub blocked_keys: u64,
+    /// Nodes that share the limits, this one included.
+    pub nodes: u32,
+    /// Busy clients for whom this node holds a few admissions in advance.
+    pub leases: u64,
+    /// Calls to Redis that failed.
+    pub errors: u64,
+    /// Decisions in a log that several clients share, because memory is full.
+    pub overflow_decisions: u64,
+    /// Requests refused.
+    pub refusals: u64,
+    /// Requests admitted.
+    pub admissions: u64,
+    /// Blocks that wait to be written to the database.
+    pub blocks_waiting: u64,
+    /// Blocks not written, because too many waited for the database.
+    pub blocks_dropped: u64,
+    /// Each class of endpoints.
+    pub classes: Vec<ClassReport>,
+    /// Clients that were refused the most, at most 10. Estimates that are never too low.
+    pub top: Vec<RefusedReport>,
+}
+
+/// Counters of one class of endpoints.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassReport {
+    /// Its name.
+    pub class: String,
+    /// Requests admitted.
+    pub admitted: u64,
+    /// Requests refused, those of blocked clients included.
+    pub refused: u64,
+    /// Blocks that began.
+    pub blocked: u64,
+    /// Requests that would have been refused, if the class did more than observe.
+    pub observed: u64,
+}
+
+/// A client that was refused.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedReport {
+    /// Who, such as `address 203.0.113.7`.
+    pub subject: String,
+    /// How often.
+    pub refusals: u64,
 }
 
 /// Counters of the session tiers.

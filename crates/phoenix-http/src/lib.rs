@@ -11,6 +11,8 @@ mod extract;
 mod header_values;
 mod introspection;
 mod json;
+mod limit_admin;
+pub mod limits;
 pub mod openapi;
 mod origin;
 pub mod problem;
@@ -20,10 +22,13 @@ mod settings;
 mod stack;
 mod webhooks;
 
+pub use client_ip::{Announced, ClientAddressSettings, ForwardedHeader, Peer};
 pub use introspection::{
-    DatabaseReport, Introspection, LagReport, NotReady, PoolReport, ProviderReport, PushReport, RedisReport,
-    RevocationReport, StatementReport, StatusReport, SystemStatus, TierReport,
+    ClassReport, DatabaseReport, Introspection, LagReport, LimitStore, NotReady, PoolReport, ProviderReport,
+    PushReport, RateLimitReport, RedisReport, RefusedReport, RevocationReport, StatementReport, StatusReport,
+    SystemStatus, TierReport,
 };
+pub use limit_admin::{LimitAdmin, LimitAdminError, LimitSubject, WantedBlock};
 pub use settings::{HttpParts, HttpSettings, ProviderCookies, WebOrigin};
-pub use stack::{Answer, Peer, Stack};
+pub use stack::{Answer, Stack};
 pub use webhooks::{Delivered, Delivery, WebhookError, Webhooks};

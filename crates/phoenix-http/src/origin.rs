@@ -62,6 +62,7 @@ mod tests {
             public_origin: public.map(|text| WebOrigin(text.to_owned())),
             allowed_origins: vec![WebOrigin("https://app.example.com".to_owned())],
             provider: None,
+            client_address: crate::ClientAddressSettings::direct(),
             max_body_bytes: 1,
             max_uri_bytes: 1,
             body_timeout: Duration::ZERO,

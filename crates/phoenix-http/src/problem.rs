@@ -2,6 +2,8 @@
 //!
 //! A body says what is wrong and what would do, never why inside Phoenix; the log line with the same request id does.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -12,6 +14,8 @@ use phoenix_auth::ops::AuthenticateError;
 use phoenix_auth::ports::{StoreError, StoreErrorKind};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::limits::{Told, seconds_up};
 
 /// Seconds after which a client may try again what an outage refused.
 const OUTAGE_RETRY_SECONDS: u64 = 2;
@@ -30,6 +34,16 @@ macro_rules! problems {
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// `type`: a URI of ours, unless one is registered for the kind.
+            #[must_use]
+            pub fn uri(self) -> String {
+                if matches!(self, Self::QuotaExceeded) {
+                    // draft-ietf-httpapi-ratelimit-headers-11.
+                    return "https://iana.org/assignments/http-problem-types#quota-exceeded".to_owned();
+                }
+                format!("urn:phoenix:problem:{}", self.code())
             }
 
             /// HTTP status.
@@ -104,6 +118,8 @@ problems! {
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The request body must be declared as application/json.";
     /// Fields of the body are wrong.
     InvalidFields "invalid-fields" UNPROCESSABLE_ENTITY "Some fields of the request are not valid.";
+    /// A rate limit.
+    QuotaExceeded "quota-exceeded" TOO_MANY_REQUESTS "Too many requests. Wait before you try again.";
     /// A defect of ours.
     Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong on our side.";
     /// Too much work waits.
@@ -122,6 +138,15 @@ pub struct Problem {
     fields: Vec<FieldError>,
     retry_after_seconds: Option<u64>,
     allow: Option<HeaderValue>,
+    limit: Option<Box<LimitNotice>>,
+}
+
+/// What is told of a limit beside a problem.
+#[derive(Clone, Debug)]
+struct LimitNotice {
+    /// Name of the limit, if the problem is that it is exceeded.
+    exceeded: Option<String>,
+    told: Told,
 }
 
 /// One field that is not valid.
@@ -156,13 +181,16 @@ pub(crate) struct ProblemBody<'a> {
     /// All fields that are not valid.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldProblem<'a>>,
+    /// Names of the limits that are exceeded.
+    #[serde(rename = "violated-policies", skip_serializing_if = "Option::is_none")]
+    violated_policies: Option<[&'a str; 1]>,
 }
 
 impl Problem {
     /// A problem of this kind.
     #[must_use]
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, detail: None, fields: Vec::new(), retry_after_seconds: None, allow: None }
+        Self { kind, detail: None, fields: Vec::new(), retry_after_seconds: None, allow: None, limit: None }
     }
 
     /// Says what is wrong with this very request.
@@ -183,6 +211,29 @@ impl Problem {
         self
     }
 
+    /// The limit of a class is exceeded, by the name `policy` in `RateLimit-Policy`. After `retry_after` the same
+    /// request is admitted, if it comes alone.
+    pub(crate) fn quota_exceeded(
+        class: &str,
+        policy: String,
+        retry_after: Duration,
+        blocked: bool,
+        told: Told,
+    ) -> Self {
+        let seconds = seconds_up(retry_after).max(1);
+        let what = if blocked { "You are blocked by" } else { "You have reached" };
+        let detail = format!("{what} the limit \"{class}\". Try again in {}.", in_words(seconds));
+        let limit = Some(Box::new(LimitNotice { exceeded: Some(policy), told }));
+        Self { limit, ..Self::new(Kind::QuotaExceeded) }.detail(detail).retry_after(seconds)
+    }
+
+    /// Tells of a limit beside the problem, unless it does already.
+    pub(crate) fn tell(mut self, told: Option<Told>) -> Self {
+        let notice = || told.map(|told| Box::new(LimitNotice { exceeded: None, told }));
+        self.limit = self.limit.or_else(notice);
+        self
+    }
+
     /// The request was not answered in time.
     pub(crate) fn busy() -> Self {
         Self::new(Kind::Busy).retry_after(OUTAGE_RETRY_SECONDS)
@@ -199,16 +250,21 @@ impl Problem {
         self.kind
     }
 
+    fn exceeded(&self) -> Option<&str> {
+        self.limit.as_ref()?.exceeded.as_deref()
+    }
+
     fn body(&self) -> Vec<u8> {
         let body = ProblemBody {
             success: false,
             error: self.kind.title(),
-            kind: format!("urn:phoenix:problem:{}", self.kind.code()),
+            kind: self.kind.uri(),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             code: self.kind.code(),
             detail: self.detail.as_deref(),
             errors: self.fields.iter().map(|f| FieldProblem { field: f.field, reason: &f.reason }).collect(),
+            violated_policies: self.exceeded().map(|policy| [policy]),
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -292,11 +348,24 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(notice) = self.limit {
+            notice.told.put(headers);
+        }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, allow);
         }
         response
     }
+}
+
+/// A time as people say it.
+fn in_words(seconds: u64) -> String {
+    let (count, unit) = match seconds {
+        0..=119 => (seconds, "second"),
+        120..=7_199 => (seconds.div_ceil(60), "minute"),
+        _ => (seconds.div_ceil(3_600), "hour"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Reference of all problems, in Markdown: `docs/errors.md`.
@@ -305,7 +374,9 @@ pub fn reference_markdown() -> String {
     let mut text = String::from(
         "# Errors\n\nGenerated by `cargo xtask regen`. Every error is `application/problem+json` (RFC 9457) with \
          `success: false`, `error`, `type` (`urn:phoenix:problem:<code>`), `title`, `status`, `code`, and where it helps \
-         `detail` and `errors` (a list of `field` and `reason`). 503 carries `Retry-After`, 401 `WWW-Authenticate`.\n\n\
+         `detail` and `errors` (a list of `field` and `reason`). 429 and 503 carry `Retry-After`, 401 `WWW-Authenticate`.\n\n\
+         429 has the `type` `https://iana.org/assignments/http-problem-types#quota-exceeded` and the member \
+         `violated-policies`, a list of the names of the limits that are exceeded.\n\n\
          | status | code | meaning |\n|--:|---|---|\n",
     );
     let mut kinds = Kind::ALL.to_vec();

@@ -6,7 +6,10 @@ use std::time::Duration;
 use phoenix_auth::Auth;
 use phoenix_auth::ports::Clock;
 
+use crate::client_ip::ClientAddressSettings;
 use crate::introspection::Introspection;
+use crate::limit_admin::LimitAdmin;
+use crate::limits::Limits;
 use crate::webhooks::Webhooks;
 
 /// A web origin (RFC 6454): scheme, host and port, in lower case, the default port left out.
@@ -31,6 +34,8 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<WebOrigin>,
     /// The identity provider whose SDK's headers and cookies are read, if any.
     pub provider: Option<ProviderCookies>,
+    /// How clients' addresses are found.
+    pub client_address: ClientAddressSettings,
     /// Longest body of a request to Phoenix's own API, in bytes.
     pub max_body_bytes: usize,
     /// Longest path and query, in bytes.
@@ -54,6 +59,10 @@ pub struct HttpParts {
     pub clock: Arc<dyn Clock>,
     /// How the rest of the process does.
     pub introspection: Arc<dyn Introspection>,
+    /// Rate limits.
+    pub limits: Arc<Limits>,
     /// Takes the identity provider's webhooks, if a secret is configured.
     pub webhooks: Option<Arc<dyn Webhooks>>,
+    /// Looks after limits and blocks.
+    pub limit_admin: Arc<dyn LimitAdmin>,
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::Guard;
 use axum::Router;
 use axum::response::IntoResponse;
 use foldhash::quality::RandomState;
@@ -28,7 +29,7 @@ use tower::ServiceExt;
 use tracing::Instrument;
 
 use crate::body::{Body, full};
-use crate::client_ip::ClientIp;
+use crate::client_ip::{ClientIp, Peer};
 use crate::cookie::CookieForm;
 use crate::credentials::{Carrier, Presented};
 use crate::device;
@@ -38,6 +39,7 @@ use crate::header_values::{
     X_SYSTEM_STATUS, X_TOTAL_TIME, trace_values,
 };
 use crate::json;
+use crate::limits::{AtOnce, Gate, LIMIT_HEADERS, Limited, STANDARD_HEADERS, Sender, Told, tell};
 use crate::origin::Provenance;
 use crate::problem::{Kind, Problem};
 use crate::routes;
@@ -60,10 +62,6 @@ const ENVIRONMENT_HEADERS: [HeaderName; 4] = [
     ACCEPT_LANGUAGE,
 ];
 
-/// The other end of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Peer(pub IpAddr);
-
 /// Answers requests. Cheap to clone: all state is shared.
 #[derive(Clone)]
 pub struct Stack {
@@ -75,7 +73,8 @@ struct Shared {
     ids: RequestIds,
     router: Router,
     constant_headers: HeaderMap,
-    me_headers: HeaderMap,
+    /// By the number of headers that tell of a limit.
+    me_headers: [HeaderMap; 3],
     environments: RandomState,
 }
 
@@ -96,11 +95,18 @@ impl Stack {
             ids: RequestIds::new(parts.settings.instance),
             router: routes::router(parts.clone()),
             constant_headers: constant_headers(parts.settings.version),
-            me_headers: me_headers(parts.settings.version),
+            me_headers: [0, STANDARD_HEADERS, LIMIT_HEADERS.len()]
+                .map(|told| me_headers(parts.settings.version, told)),
             environments: RandomState::default(),
             parts,
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether a connection from this address is a configured proxy's: it may speak the PROXY protocol.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.shared.parts.settings.client_address.trusts(peer)
     }
 
     /// Answers one request: at once if it can, so that the hot path is a plain function call.
@@ -150,7 +156,7 @@ impl Future for Answer {
 /// What the steps that need no waiting came to.
 enum FirstSteps {
     Answered(Response<Body>),
-    GoOn(Cold),
+    GoOn(Box<Cold>),
 }
 
 impl Shared {
@@ -161,7 +167,23 @@ impl Shared {
             let refusal = Problem::from(Kind::UriTooLong).into_response();
             return FirstSteps::Answered(self.finish(refusal.map(Either::Right), &trace));
         }
-        // 4. Authentication, from memory if it can be: no I/O, and nothing is built that the answer does not need.
+        // 4. The client's address, then its limit where the address alone decides: before anything is done for the
+        // request.
+        let ip = ClientIp::of_request(&self.parts.settings.client_address, peer, request.headers());
+        let limits = &self.parts.limits;
+        let rules = limits.rules().load();
+        let limited = Limited::of(&rules, request.method(), request.uri().path(), ip.address());
+        let mut decided = match &limited {
+            None => AtOnce::Passed(None),
+            Some(limited) if limited.by_address_alone() => {
+                limits.at_once(limited, Sender::Stranger, trace.started.mono)
+            }
+            Some(_) => AtOnce::Later,
+        };
+        if let AtOnce::Refused(problem) = decided {
+            return FirstSteps::Answered(self.finish(problem.into_response().map(Either::Right), &trace));
+        }
+        // 5. Authentication, from memory if it can be: no I/O, and nothing is built that the answer does not need.
         let settings = &self.parts.settings;
         let form = CookieForm::of_request(settings, request.uri(), request.headers());
         let presented = Presented::find(request.headers(), form, settings.provider.as_ref());
@@ -169,27 +191,41 @@ impl Shared {
             Presented::Token(text, carrier) => self.credential(text, *carrier).zip(Some(*carrier)),
             Presented::None | Presented::Malformed | Presented::Ambiguous => None,
         };
-        let environment =
-            credential.map_or(0, |_| self.environment(ClientIp::of_peer(peer.0), request.headers()));
+        let environment = credential.map_or(0, |_| self.environment(ip, request.headers()));
         let known = credential.and_then(|(credential, _)| {
             self.parts.auth.authenticate_from_memory(&credential, environment, trace.started)
         });
-        // 5. The hot path: who am I, asked by a session in memory.
+        // 6. The limit of the principal, after it is known who that is: users are limited as such wherever they are.
+        if let (AtOnce::Later, Some(limited)) = (&decided, &limited) {
+            decided =
+                limits.at_once(limited, sender(credential.is_some(), known.as_ref()), trace.started.mono);
+        }
+        let (told, is_decided) = match decided {
+            AtOnce::Passed(told) => (told, true),
+            AtOnce::Later => (None, false),
+            AtOnce::Refused(problem) => {
+                return FirstSteps::Answered(self.finish(problem.into_response().map(Either::Right), &trace));
+            }
+        };
+        // 7. The hot path: who am I, asked by a session in memory.
         if let Some(Ok(caller)) = &known
             && request.method() == Method::GET
             && request.uri().path() == routes::ME
+            && is_decided
         {
             trace.tier = Some(caller.tier);
-            return FirstSteps::Answered(self.me(caller, &mut trace));
+            return FirstSteps::Answered(self.me(caller, told, &mut trace));
         }
-        FirstSteps::GoOn(Cold {
+        FirstSteps::GoOn(Box::new(Cold {
             known,
             malformed: presented != Presented::None && credential.is_none(),
             refused: (presented == Presented::Ambiguous).then_some(Kind::AmbiguousCredentials),
             credential: credential.map(|(credential, carrier)| (Kept::of(credential), carrier)),
             cookie_form: form,
             environment,
-        })
+            ip,
+            gate: Gate::new(Guard::into_inner(rules), ip.address(), told, is_decided),
+        }))
     }
 
     /// A token of ours, or one of an identity provider whose tokens are accepted. Ours counts only where we put it:
@@ -209,7 +245,7 @@ impl Shared {
     /// that collide. Never zero.
     fn environment(&self, ip: ClientIp, headers: &HeaderMap) -> u64 {
         let mut state = self.environments.build_hasher();
-        ip.hash(&mut state);
+        ip.address().hash(&mut state);
         for name in &ENVIRONMENT_HEADERS {
             headers.get(name).map(HeaderValue::as_bytes).hash(&mut state);
         }
@@ -221,14 +257,21 @@ impl Shared {
         self.finish(Problem::from(Kind::Internal).into_response().map(Either::Right), trace)
     }
 
-    fn me(&self, caller: &Authenticated, trace: &mut Trace) -> Response<Body> {
+    fn me(&self, caller: &Authenticated, told: Option<Told>, trace: &mut Trace) -> Response<Body> {
         let body = json::me(&caller.active, self.parts.auth.policy().sessions.of(&caller.active.user.role));
         let mut response = Response::new(full(body));
         let now = self.parts.clock.mono();
         trace.auth_time = now.saturating_sub(trace.started.mono);
         // Copied whole, and the places filled in their order: cheaper than putting each header in.
-        *response.headers_mut() = self.me_headers.clone();
-        for (place, value) in response.headers_mut().values_mut().zip(self.trace_values(trace, now)) {
+        let [unlimited, limited, limited_twice] = &self.me_headers;
+        let headers = match told.as_ref().map_or(0, Told::count) {
+            0 => unlimited,
+            STANDARD_HEADERS => limited,
+            _ => limited_twice,
+        };
+        *response.headers_mut() = headers.clone();
+        let values = self.trace_values(trace, now).into_iter().chain(told.into_iter().flat_map(Told::values));
+        for (place, value) in response.headers_mut().values_mut().zip(values) {
             *place = value;
         }
         response
@@ -238,47 +281,68 @@ impl Shared {
         &self,
         peer: Peer,
         mut request: Request<Incoming>,
-        cold: Cold,
+        cold: Box<Cold>,
         mut trace: Trace,
     ) -> Response<Body> {
         let span = tracing::info_span!("request", id = trace.id.as_str());
         let (method, path) = (request.method().clone(), routes::template(request.uri().path()));
         let answer = async {
-            let Cold { credential, known, malformed, refused, cookie_form, environment } = cold;
-            if let Some(kind) = refused {
-                return Problem::from(kind).into_response();
+            let Cold { credential, known, malformed, refused, cookie_form, environment, ip, mut gate } =
+                *cold;
+            // 4 and 6 continued: what could not be decided at once. The routes that look at a password count for
+            // themselves, because only they know whose.
+            let limits = &self.parts.limits;
+            let asks_itself = path.looks_at_passwords();
+            let decided = gate.before_authentication(limits, &method, request.uri().path(), asks_itself);
+            if let Err(problem) = decided.await {
+                return problem.into_response();
             }
-            // 6. Trust: identity headers from outside are removed, and the client's address is decided, before a
-            // route or an application behind us reads either.
+            // 8. Trust: identity headers from outside are removed, before a route or an application behind us reads
+            // them. The client's address was decided in step 4.
             for name in &IDENTITY_HEADERS {
                 request.headers_mut().remove(name);
             }
-            let client = self.client_info(peer, request.headers(), environment);
-            let context = RequestContext { client, cookie_form };
-            // 4 continued: what memory did not know is asked of Redis and the database; only routes of ours that
-            // use sessions ask.
-            let mut identity = if !path.uses_sessions() {
+            let client = self.client_info(ip, request.headers(), environment);
+            let mark = path.opens_sessions().then(|| cookie_form.find_device(request.headers())).flatten();
+            let device_mark = mark.map(str::to_owned);
+            let context = RequestContext { client, cookie_form, client_ip: ip, peer, device_mark };
+            // 5 continued: what memory did not know is asked of Redis and the database, if a route of ours uses
+            // sessions or a limit counts by user: else a user would be counted by user or by address as memory has it.
+            let mut identity = if !path.uses_sessions() && !gate.asks_who() {
                 Identity::Anonymous
             } else if malformed {
                 Identity::Rejected(Rejection::Malformed)
             } else {
-                match self.identify(credential, known, &context.client, &mut trace).await {
+                match self.identify(credential, known, &context.client, &gate, &mut trace).await {
                     Ok(identity) => identity,
-                    Err(problem) => return problem.into_response(),
+                    Err(problem) => return self.settled(gate, problem.into_response()).await,
                 }
             };
-            // 7. Same origin, after authentication, because it protects cookie sessions only.
-            if let Err(problem) = self.check_provenance(&request, path, &mut identity) {
+            // 6 continued.
+            let user = identity.user();
+            let decided = gate.after_authentication(limits, &method, request.uri().path(), user);
+            if let Err(problem) = decided.await {
                 return problem.into_response();
+            }
+            if !path.uses_sessions() {
+                identity = Identity::Anonymous;
+            }
+            if let Some(kind) = refused {
+                return self.settled(gate, Problem::from(kind).into_response()).await;
+            }
+            // 9. Same origin, after authentication, because it protects cookie sessions only.
+            if let Err(problem) = self.check_provenance(&request, path, &mut identity) {
+                return self.settled(gate, problem.into_response()).await;
             }
             request.extensions_mut().insert(identity);
             request.extensions_mut().insert(context);
-            // 8. The route, under the deadline of the whole request.
+            // 10. The route, under the deadline of the whole request.
             let routed = self.router.clone().oneshot(request);
-            match tokio::time::timeout(self.parts.settings.request_timeout, routed).await {
+            let response = match tokio::time::timeout(self.parts.settings.request_timeout, routed).await {
                 Ok(Ok(response)) => response,
                 Err(_elapsed) => Problem::busy().into_response(),
-            }
+            };
+            self.settled(gate, response).await
         };
         let response = answer.instrument(span.clone()).await;
         let response = self.finish(response.map(Either::Right), &trace);
@@ -288,17 +352,31 @@ impl Shared {
         response
     }
 
+    /// 11. What was reserved is counted or taken back, now that the outcome is known, and the answer tells of the limit.
+    async fn settled(&self, gate: Gate, mut response: axum::response::Response) -> axum::response::Response {
+        let is_routed = response.extensions().get::<routes::NoRoute>().is_none();
+        tell(gate.settle(response.status(), is_routed).await, &mut response);
+        response
+    }
+
     async fn identify(
         &self,
         credential: Option<(Kept, Carrier)>,
         known: Option<Verdict>,
         client: &ClientInfo,
+        gate: &Gate,
         trace: &mut Trace,
     ) -> Result<Identity, Problem> {
         let Some((credential, carrier)) = credential else { return Ok(Identity::Anonymous) };
-        let verdict = match known {
-            Some(verdict) => Ok(verdict),
-            None => self.parts.auth.authenticate(&credential.borrow(), client, trace.started).await,
+        let verdict = if let Some(verdict) = known {
+            Ok(verdict)
+        } else {
+            // A credential may be made up. Whoever makes up many is refused before anybody is asked.
+            let look_up = gate.reserve_look_up(&self.parts.limits).await?;
+            let verdict = self.parts.auth.authenticate(&credential.borrow(), client, trace.started).await;
+            let in_vain = matches!(verdict, Ok(Err(Rejection::Unknown | Rejection::Malformed)));
+            look_up.settle(in_vain).await;
+            verdict
         };
         trace.auth_time = self.parts.clock.mono().saturating_sub(trace.started.mono);
         let identity = match verdict? {
@@ -309,10 +387,10 @@ impl Shared {
         Ok(identity)
     }
 
-    fn client_info(&self, peer: Peer, headers: &HeaderMap, environment: u64) -> ClientInfo {
+    fn client_info(&self, ip: ClientIp, headers: &HeaderMap, environment: u64) -> ClientInfo {
         let agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
         ClientInfo {
-            ip: Some(ClientIp::of_peer(peer.0).address()),
+            ip: Some(ip.address()),
             user_agent: UserAgent::new(agent.as_deref().unwrap_or_default()),
             fingerprint: Some(device::fingerprint(headers, self.parts.auth.keys())),
             environment,
@@ -380,10 +458,11 @@ fn constant_headers(version: &'static str) -> HeaderMap {
     headers
 }
 
-/// The headers of `GET /api/auth/me`: first places for [`TRACE_HEADERS`], in their order, then the constant ones.
-fn me_headers(version: &'static str) -> HeaderMap {
+/// The headers of `GET /api/auth/me`: first places for [`TRACE_HEADERS`] and the first `told` of [`LIMIT_HEADERS`], in
+/// their order, then the constant ones.
+fn me_headers(version: &'static str, told: usize) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(16);
-    for name in TRACE_HEADERS {
+    for name in TRACE_HEADERS.into_iter().chain(LIMIT_HEADERS.into_iter().take(told)) {
         headers.insert(name, HeaderValue::from_static(""));
     }
     headers.extend(constant_headers(version));
@@ -400,6 +479,18 @@ struct Cold {
     refused: Option<Kind>,
     cookie_form: CookieForm,
     environment: u64,
+    ip: ClientIp,
+    gate: Gate,
+}
+
+/// Who sent a request, as far as memory knows. A credential that memory knows not to count is nobody's.
+fn sender(has_credential: bool, known: Option<&Verdict>) -> Sender {
+    match known {
+        Some(Ok(caller)) => Sender::User(caller.active.user.id),
+        Some(Err(_rejection)) => Sender::Stranger,
+        None if has_credential => Sender::Unknown,
+        None => Sender::Stranger,
+    }
 }
 
 /// A credential that outlives the headers it came in.

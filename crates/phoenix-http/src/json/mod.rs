@@ -1,7 +1,7 @@
 //! JSON shapes that several routes share. Names are camelCase, times RFC 3339 in UTC, ids UUIDv7.
 
 use bytes::Bytes;
-use phoenix_auth::model::{ActiveSession, SecurityEvent, Session, SessionLimits, User};
+use phoenix_auth::model::{ActiveSession, Block, SecurityEvent, Session, SessionLimits, User};
 use phoenix_auth::ops::SessionLine;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -195,6 +195,45 @@ impl<'a> EventView<'a> {
             session_id: event.session_id.map(phoenix_auth::model::SessionId::as_uuid),
             ip_address: event.ip.map(|address| address.to_string()),
             detail: &event.detail,
+        }
+    }
+}
+
+/// A client that is refused for a while.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BlockView<'a> {
+    /// UUIDv7.
+    id: Uuid,
+    /// Class of endpoints in which the client is refused.
+    class: &'a str,
+    /// Who, such as `address 203.0.113.7`; of an account's address only the first letter and the domain.
+    subject: &'a str,
+    /// Who began it: `limit`, because a limit was exceeded, or `administrator`.
+    cause: &'static str,
+    /// What the administrator said about it.
+    reason: Option<&'a str>,
+    /// When it began, RFC 3339.
+    #[schema(format = DateTime)]
+    since: String,
+    /// When it ends by itself, RFC 3339.
+    #[schema(format = DateTime)]
+    until: String,
+    /// The administrator.
+    by: Option<Uuid>,
+}
+
+impl<'a> BlockView<'a> {
+    pub(crate) fn of(block: &'a Block) -> Self {
+        Self {
+            id: block.id.as_uuid(),
+            class: &block.class,
+            subject: block.subject.as_str(),
+            cause: block.cause.as_str(),
+            reason: Some(block.reason.as_str()).filter(|reason| !reason.is_empty()),
+            since: block.since.to_string(),
+            until: block.until.to_string(),
+            by: block.by.map(phoenix_auth::model::UserId::as_uuid),
         }
     }
 }

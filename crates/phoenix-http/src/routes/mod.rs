@@ -4,7 +4,9 @@ mod admin;
 mod auth;
 mod events;
 mod phoenix;
+mod subject;
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
@@ -16,16 +18,20 @@ use crate::problem::{Kind, Problem};
 use crate::settings::HttpParts;
 
 pub(crate) use self::admin::{
-    events_list, sessions_end, sessions_list, user_events, user_get, user_patch, user_session_end, users_list,
+    block_add, block_lift, blocks_list, events_list, sessions_end, sessions_list, user_events, user_get,
+    user_patch, user_session_end, users_list,
 };
 pub(crate) use self::auth::{
     login, logout, me, own_events, own_session_end, own_sessions_end, own_sessions_list, password, refresh,
     register,
 };
-pub(crate) use self::phoenix::{healthz, openapi, readyz, stack_webhook, status};
+pub(crate) use self::phoenix::{healthz, openapi, readyz, stack_webhook, status, status_post, whoami};
 
 /// Path of the hot route.
 pub(crate) const ME: &str = "/api/auth/me";
+/// Paths of the routes that look at a password.
+pub(crate) const LOGIN: &str = "/api/auth/login";
+pub(crate) const PASSWORD: &str = "/api/auth/password";
 
 /// The route a path belongs to, for logs and metrics: never what the client wrote (invariant 11).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +47,11 @@ impl Template {
         self.0.starts_with("/api/") && self.0 != "/api/phoenix/webhooks/stack"
     }
 
+    /// Whether the route looks at a password, and has its own gate before that.
+    pub(crate) fn looks_at_passwords(self) -> bool {
+        matches!(self.0, LOGIN | PASSWORD)
+    }
+
     /// Whether the route opens a session for a caller who may have none.
     pub(crate) fn opens_sessions(self) -> bool {
         matches!(self.0, "/api/auth/login" | "/api/auth/register")
@@ -49,7 +60,7 @@ impl Template {
 
 /// The template of a path.
 pub(crate) fn template(path: &str) -> Template {
-    const FIXED: [&str; 18] = [
+    const FIXED: [&str; 20] = [
         "/api/auth/register",
         "/api/auth/login",
         "/api/auth/logout",
@@ -61,8 +72,10 @@ pub(crate) fn template(path: &str) -> Template {
         "/api/auth/security-events",
         "/api/admin/users",
         "/api/admin/security-events",
+        "/api/admin/blocks",
         "/api/phoenix/webhooks/stack",
         "/api/phoenix/status",
+        "/api/phoenix/whoami",
         "/api/phoenix/openapi.json",
         "/healthz",
         "/readyz",
@@ -76,6 +89,7 @@ pub(crate) fn template(path: &str) -> Template {
     let shape = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
     Template(match shape {
         [Some("auth"), Some("sessions"), Some(_), None, ..] => "/api/auth/sessions/{id}",
+        [Some("admin"), Some("blocks"), Some(_), None, ..] => "/api/admin/blocks/{id}",
         [Some("admin"), Some("users"), Some(_), None, ..] => "/api/admin/users/{id}",
         [Some("admin"), Some("users"), Some(_), Some("sessions"), None, _] => {
             "/api/admin/users/{id}/sessions"
@@ -110,7 +124,10 @@ pub(crate) fn router(parts: HttpParts) -> Router {
         .route("/api/admin/users/{id}", get(user_get::handle).patch(user_patch::handle))
         .route("/api/admin/users/{id}/sessions", get(sessions_list::handle).delete(sessions_end::handle))
         .route("/api/admin/users/{id}/sessions/{sessionId}", delete(user_session_end::handle))
-        .route("/api/phoenix/status", get(status::handle))
+        .route("/api/admin/blocks", get(blocks_list::handle).post(block_add::handle))
+        .route("/api/admin/blocks/{id}", delete(block_lift::handle))
+        .route("/api/phoenix/status", get(status::handle).post(status_post::handle))
+        .route("/api/phoenix/whoami", get(whoami::handle))
         .route("/api/phoenix/openapi.json", get(openapi::handle))
         .route("/healthz", get(healthz::handle))
         .route("/readyz", get(readyz::handle))
@@ -119,13 +136,18 @@ pub(crate) fn router(parts: HttpParts) -> Router {
         .with_state(parts)
 }
 
-async fn nothing_here() -> Problem {
-    Kind::NotFound.into()
+/// In the extensions of an answer: no route took the request, so nobody looked at what was in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoRoute;
+
+async fn nothing_here() -> (Extension<NoRoute>, Problem) {
+    (Extension(NoRoute), Kind::NotFound.into())
 }
 
 async fn wrong_method(headers: HeaderMap) -> Response {
     // The router adds `Allow` itself to whatever this returns.
-    Problem::from(Kind::MethodNotAllowed).allow(headers.get(ALLOW).cloned()).into_response()
+    let problem = Problem::from(Kind::MethodNotAllowed).allow(headers.get(ALLOW).cloned());
+    (Extension(NoRoute), problem).into_response()
 }
 
 impl From<PathRejection> for Problem {
@@ -147,14 +169,20 @@ mod tests {
     #[test]
     fn templates_never_repeat_what_the_client_wrote() {
         assert_eq!(template("/api/auth/me").as_str(), "/api/auth/me");
+        assert_eq!(template("/api/admin/blocks/0198").as_str(), "/api/admin/blocks/{id}");
         assert_eq!(template("/api/auth/sessions/0198").as_str(), "/api/auth/sessions/{id}");
         assert_eq!(
             template("/api/admin/users/1/sessions/2").as_str(),
             "/api/admin/users/{id}/sessions/{sessionId}"
         );
-        for path in
-            ["/api/auth/me/x", "/../etc/passwd", "", "/api/admin/users/1/sessions/2/3", "/api/auth/me?x"]
-        {
+        for path in [
+            "/api/auth/me/x",
+            "/../etc/passwd",
+            "",
+            "/api/admin/users/1/sessions/2/3",
+            "/api/admin/blocks/1/2",
+            "/api/auth/me?x",
+        ] {
             assert_eq!(template(path).as_str(), "other", "{path}");
         }
     }

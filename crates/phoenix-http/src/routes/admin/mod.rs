@@ -1,5 +1,8 @@
 //! `/api/admin/*`: what an administrator may do.
 
+pub(crate) mod block_add;
+pub(crate) mod block_lift;
+pub(crate) mod blocks_list;
 pub(crate) mod events_list;
 pub(crate) mod sessions_end;
 pub(crate) mod sessions_list;

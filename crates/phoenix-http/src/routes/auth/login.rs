@@ -3,12 +3,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use phoenix_auth::model::Email;
 use phoenix_auth::ops::LoginRequest;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Transport, signed_in};
+use super::{Transport, mark_device, signed_in};
 use crate::extract::{Identity, Json, RequestContext};
+use crate::limits::{self, sign_in};
 use crate::problem::Problem;
 use crate::settings::HttpParts;
 
@@ -43,7 +45,17 @@ pub(crate) async fn handle(
         Identity::Known(..) | Identity::Anonymous | Identity::Rejected(_) => None,
     };
     let Body { email, password, transport } = body;
-    let signed = parts.auth.login(LoginRequest { email, password, client: context.client, replaces }).await?;
-    let limits = parts.auth.policy().sessions.of(&signed.active.user.role);
-    Ok(signed_in(StatusCode::OK, &signed, transport, context.cookie_form, limits))
+    let account = Email::parse(&email).ok();
+    let attempt = sign_in::begin(&parts, &context, account.as_ref()).await?;
+    let request = LoginRequest { email, password, client: context.client, replaces };
+    let outcome = if attempt.is_decoy() {
+        parts.auth.refuse_login(request).await
+    } else {
+        parts.auth.login(request).await
+    };
+    let (signed, told) = attempt.settle(outcome).await?;
+    let mut response = signed_in(&parts, StatusCode::OK, &signed, transport, context.cookie_form);
+    mark_device(&parts, &mut response, &signed, transport, context.cookie_form);
+    limits::tell(told, &mut response);
+    Ok(response)
 }

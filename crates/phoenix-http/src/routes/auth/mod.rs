@@ -14,7 +14,6 @@ pub(crate) mod register;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
-use phoenix_auth::model::SessionLimits;
 use phoenix_auth::ops::SignedIn;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,6 +21,7 @@ use utoipa::ToSchema;
 use crate::cookie::CookieForm;
 use crate::credentials::Carrier;
 use crate::json::{SessionView, UserView};
+use crate::settings::HttpParts;
 
 /// How the token is handed over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ToSchema)]
@@ -61,12 +61,13 @@ pub(crate) struct SignedInView<'a> {
 
 /// Hands over a token.
 fn signed_in(
+    parts: &HttpParts,
     status: StatusCode,
     signed: &SignedIn,
     transport: Transport,
     form: CookieForm,
-    limits: &SessionLimits,
 ) -> Response {
+    let limits = parts.auth.policy().sessions.of(&signed.active.user.role);
     let session = &signed.active.session;
     let view = SignedInView {
         success: true,
@@ -81,6 +82,22 @@ fn signed_in(
         set_cookie(&mut response, form.set(&signed.token, lifetime));
     }
     response
+}
+
+/// Marks the browser as one on which this account was signed in to. Clients that keep the token themselves keep no
+/// cookies.
+fn mark_device(
+    parts: &HttpParts,
+    response: &mut Response,
+    signed: &SignedIn,
+    transport: Transport,
+    form: CookieForm,
+) {
+    if transport == Transport::Cookie
+        && let Some(email) = &signed.active.user.email
+    {
+        set_cookie(response, form.set_device(&parts.auth.mark_device(&email.key())));
+    }
 }
 
 fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {

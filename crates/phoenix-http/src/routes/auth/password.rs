@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::signed_in;
 use crate::extract::{Caller, Json, RequestContext};
+use crate::limits::{self, sign_in};
 use crate::problem::Problem;
 use crate::settings::HttpParts;
 
@@ -34,7 +35,10 @@ pub(crate) async fn handle(
 ) -> Result<Response, Problem> {
     let request =
         PasswordRequest { current: body.current_password, new: body.new_password, client: context.client };
-    let signed = parts.auth.change_password(&caller, request).await?;
-    let limits = parts.auth.policy().sessions.of(&signed.active.user.role);
-    Ok(signed_in(StatusCode::OK, &signed, carrier.into(), context.cookie_form, limits))
+    let attempt = sign_in::begin_again(&parts, &request.client, caller.active.user.id).await?;
+    let outcome = parts.auth.change_password(&caller, request).await;
+    let (signed, told) = attempt.settle(outcome).await?;
+    let mut response = signed_in(&parts, StatusCode::OK, &signed, carrier.into(), context.cookie_form);
+    limits::tell(told, &mut response);
+    Ok(response)
 }

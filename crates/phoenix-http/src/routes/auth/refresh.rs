@@ -39,6 +39,5 @@ pub(crate) async fn handle(
         });
     };
     let signed = parts.auth.refresh(&token, &context.client).await?;
-    let limits = parts.auth.policy().sessions.of(&signed.active.user.role);
-    Ok(signed_in(StatusCode::OK, &signed, carrier.into(), context.cookie_form, limits))
+    Ok(signed_in(&parts, StatusCode::OK, &signed, carrier.into(), context.cookie_form))
 }

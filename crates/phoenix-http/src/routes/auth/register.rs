@@ -8,7 +8,7 @@ use phoenix_auth::ops::RegisterRequest;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Transport, signed_in};
+use super::{Transport, mark_device, signed_in};
 use crate::extract::{Json, RequestContext};
 use crate::problem::Problem;
 use crate::settings::HttpParts;
@@ -52,6 +52,7 @@ pub(crate) async fn handle(
     let profile = Profile { username, first_name, last_name, image_url, timezone, locale };
     let request = RegisterRequest { email, password, profile, client: context.client };
     let signed = parts.auth.register(request).await?;
-    let limits = parts.auth.policy().sessions.of(&signed.active.user.role);
-    Ok(signed_in(StatusCode::CREATED, &signed, transport, context.cookie_form, limits))
+    let mut response = signed_in(&parts, StatusCode::CREATED, &signed, transport, context.cookie_form);
+    mark_device(&parts, &mut response, &signed, transport, context.cookie_form);
+    Ok(response)
 }

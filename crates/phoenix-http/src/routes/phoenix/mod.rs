@@ -5,3 +5,5 @@ pub(crate) mod openapi;
 pub(crate) mod readyz;
 pub(crate) mod stack_webhook;
 pub(crate) mod status;
+pub(crate) mod status_post;
+pub(crate) mod whoami;
