@@ -1,5 +1,6 @@
 //! The composition root: a configuration becomes a running application.
 
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,11 @@ use phoenix_auth::ops::Parts;
 use phoenix_auth::policy::{Policy, Reaction, SignalPolicy};
 use phoenix_auth::ports::{CapPolicy, Clock, Entropy, GeoLocator, IdentityVerifier};
 use phoenix_config::{Config, Registration, RoleTimeouts, SessionCapPolicy};
-use phoenix_http::{HttpParts, HttpSettings, ProviderCookies, Stack, WebOrigin, Webhooks};
+use phoenix_http::limits::{Limits, LiveRules};
+use phoenix_http::{
+    ClientAddressSettings, ForwardedHeader, HttpParts, HttpSettings, LimitAdmin, ProviderCookies, Stack,
+    WebOrigin, Webhooks,
+};
 use phoenix_store::FingerprintCheck;
 use phoenix_store::bus::{Bus, PostgresWire, RedisWire, Wire};
 use phoenix_store::redis::{RedisConfig, RedisSessions};
@@ -22,10 +27,13 @@ use crate::events::EventQueue;
 use crate::geoip::GeoIp;
 use crate::introspect::Inspector;
 use crate::lifecycle::Lifecycle;
+use crate::limits::block_queue::BlockQueue;
+use crate::limits::enforcement::{self, Counted, Obedient, Store as LimitStore};
+use crate::limits::{BlockParts, Blocks};
 use crate::passwords::PasswordThreads;
 use crate::providers::{Providers, StackWebhooks};
 use crate::status_word::StatusWord;
-use crate::{VERSION, entropy};
+use crate::{VERSION, entropy, limits};
 
 /// Longest path and query of a request in bytes.
 const MAX_URI_BYTES: usize = 8 * 1024;
@@ -57,6 +65,12 @@ pub struct App {
     pub(crate) providers: Option<Arc<Providers>>,
     pub(crate) events: Arc<EventQueue>,
     pub(crate) word: Arc<StatusWord>,
+    /// The rate limits in force.
+    pub(crate) limit_rules: Arc<LiveRules>,
+    pub(crate) limit_store: LimitStore,
+    pub(crate) limits: Arc<Limits>,
+    /// Who is refused.
+    blocks: Blocks,
     world: World,
 }
 
@@ -82,15 +96,23 @@ impl App {
         let providers = Providers::of(config, entropy::number(&*world.entropy))?;
         let events = Arc::new(EventQueue::default());
         let bus = bus(&database, redis.as_deref(), &tiers, &keys, &world);
-        let cores = std::thread::available_parallelism().context("the number of cores is unknown")?;
-        let spare_cores = std::num::NonZeroUsize::new(cores.get() - 1).unwrap_or(cores);
-        let passwords = PasswordThreads::start(
-            config.password.hash_workers.or_automatic(spare_cores).get(),
-            config.password.hash_wait,
-            policy.hash,
-            &world.entropy,
-        )
-        .context("the threads that hash passwords cannot start")?;
+        let passwords = passwords(config, &policy, &world)?;
+        let limit_rules = Arc::new(LiveRules::new(limits::rules::of(&config.limits)?));
+        let limit_store = LimitStore::new(config, redis_config(config)?.as_ref(), &keys, &world)?;
+        let block_queue = Arc::<BlockQueue>::default();
+        let limits = enforcement::limits(&limit_store, &limit_rules, &keys, &block_queue, &world);
+        let blocks = Blocks::new(BlockParts {
+            queue: block_queue,
+            store: database.store(),
+            sink: Arc::new(Obedient {
+                limiter: Arc::clone(&limit_store.limiter),
+                is_shared: limit_store.commands.is_some(),
+            }),
+            keys: Arc::new(Counted(Arc::clone(&limits))),
+            bus: bus.clone(),
+            clock: Arc::clone(&world.clock),
+            entropy: Arc::clone(&world.entropy),
+        });
         let auth = Auth::new(Parts {
             store: database.store(),
             cache: Arc::new(tiers.clone()),
@@ -113,6 +135,10 @@ impl App {
             providers,
             events,
             word: Arc::default(),
+            limit_rules,
+            limit_store,
+            limits,
+            blocks,
             world,
         })
     }
@@ -127,6 +153,9 @@ impl App {
             // Connects before the first request does, which would wait for it. Redis may be down.
             self.word.set_redis_lost(redis.ping().await.is_none());
         }
+        // First, so that who is blocked is refused before Redis is known, and Redis is told of it.
+        self.blocks.start(&self.lifecycle).await.context("the blocks cannot be read")?;
+        self.limit_store.start(&self.limits, &self.lifecycle, &self.world).await;
         crate::background::start(self, config);
         Ok(())
     }
@@ -151,6 +180,8 @@ impl App {
             redis: self.redis.clone(),
             bus: self.bus.clone(),
             providers: self.providers.clone(),
+            limits: Arc::clone(&self.limits),
+            blocks: Arc::clone(&self.blocks.queue),
         };
         let webhooks = match &config.stack {
             Some(stack) => StackWebhooks::of(stack, self.auth.clone(), self.clock())?,
@@ -165,6 +196,7 @@ impl App {
                     .stack
                     .as_ref()
                     .map(|stack| ProviderCookies { project: stack.project_id.to_string() }),
+                client_address: client_address(&config.server),
                 max_body_bytes: config.server.max_body_bytes.as_usize(),
                 max_uri_bytes: MAX_URI_BYTES,
                 body_timeout: BODY_TIMEOUT,
@@ -174,7 +206,9 @@ impl App {
             auth: self.auth.clone(),
             clock: Arc::clone(&self.world.clock),
             introspection: Arc::new(inspector),
+            limits: Arc::clone(&self.limits),
             webhooks: webhooks.map(|webhooks| Arc::new(webhooks) as Arc<dyn Webhooks>),
+            limit_admin: self.blocks.administration.clone() as Arc<dyn LimitAdmin>,
         }))
     }
 
@@ -187,6 +221,9 @@ impl App {
         }
         if let Err(error) = self.events.flush(&*self.database.store()).await {
             tracing::warn!(?error, "the last security events were not written");
+        }
+        if let Err(error) = self.blocks.flush().await {
+            tracing::warn!(?error, "the last blocks were not written");
         }
         self.database.close().await;
         if !self.lifecycle.stop(limit).await {
@@ -224,20 +261,32 @@ pub(crate) async fn derive_keys(
     Ok(keys)
 }
 
+fn passwords(config: &Config, policy: &Policy, world: &World) -> anyhow::Result<PasswordThreads> {
+    let cores = std::thread::available_parallelism().context("the number of cores is unknown")?;
+    let spare_cores = std::num::NonZeroUsize::new(cores.get() - 1).unwrap_or(cores);
+    let workers = config.password.hash_workers.or_automatic(spare_cores).get();
+    PasswordThreads::start(workers, config.password.hash_wait, policy.hash, &world.entropy)
+        .context("the threads that hash passwords cannot start")
+}
+
 fn redis(config: &Config, keys: &KeyRing, world: &World) -> anyhow::Result<Option<Arc<RedisSessions>>> {
+    let Some(options) = redis_config(config)? else { return Ok(None) };
+    Ok(Some(Arc::new(RedisSessions::new(&options, keys.clone(), Arc::clone(&world.clock))?)))
+}
+
+fn redis_config(config: &Config) -> anyhow::Result<Option<RedisConfig>> {
     let Some(url) = &config.redis.url else { return Ok(None) };
     if url.tls_required() {
         bail!(
             "REDIS_URL asks for TLS (rediss://), which this version cannot speak to Redis; use redis:// over a private network"
         );
     }
-    let options = RedisConfig {
+    Ok(Some(RedisConfig {
         url: url.expose().to_owned(),
         command_timeout: config.redis.command_timeout,
         connect_timeout: config.redis.connect_timeout,
         lifetime: config.cache.l2_ttl,
-    };
-    Ok(Some(Arc::new(RedisSessions::new(&options, keys.clone(), Arc::clone(&world.clock))?)))
+    }))
 }
 
 fn tier_limits(config: &Config) -> TierLimits {
@@ -272,6 +321,18 @@ fn bus(
         (None, Database::Sqlite(_)) => return None,
     };
     Some(Bus::new(wire, tiers.clone(), Arc::clone(&world.clock), keys.clone(), random()))
+}
+
+/// Whom to believe about the addresses of clients. The configuration has proxies by address or by number, never both.
+fn client_address(server: &phoenix_config::Server) -> ClientAddressSettings {
+    let header = match server.forwarded_header {
+        phoenix_config::ForwardedHeader::XForwardedFor => ForwardedHeader::XForwardedFor,
+        phoenix_config::ForwardedHeader::Forwarded => ForwardedHeader::Forwarded,
+    };
+    NonZeroU8::new(server.trusted_hops).map_or_else(
+        || ClientAddressSettings::behind_proxies(&server.trusted_proxies, header),
+        |hops| ClientAddressSettings::behind_hops(hops, header),
+    )
 }
 
 /// The file that knows where addresses are, if one is configured.

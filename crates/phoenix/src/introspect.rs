@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use phoenix_auth::ports::Clock;
+use phoenix_http::limits::Limits;
 use phoenix_http::{
     DatabaseReport, Introspection, LagReport, NotReady, ProviderReport, PushReport, RedisReport,
     RevocationReport, StatementReport, StatusReport, SystemStatus, TierReport,
@@ -17,6 +18,8 @@ use phoenix_store::tiers::TieredSessions;
 
 use crate::VERSION;
 use crate::database::Database;
+use crate::limits::block_queue::BlockQueue;
+use crate::limits::report::report;
 use crate::providers::Providers;
 use crate::status_word::StatusWord;
 
@@ -29,6 +32,8 @@ pub(crate) struct Inspector {
     pub(crate) redis: Option<Arc<RedisSessions>>,
     pub(crate) bus: Option<Bus>,
     pub(crate) providers: Option<Arc<Providers>>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) blocks: Arc<BlockQueue>,
 }
 
 #[async_trait]
@@ -63,6 +68,7 @@ impl Introspection for Inspector {
             database,
             pool: self.database.pool(),
             redis,
+            rate_limits: report(&self.limits, &self.blocks, self.clock.now()),
         }
     }
 }

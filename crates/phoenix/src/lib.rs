@@ -14,6 +14,7 @@ pub mod geoip;
 mod introspect;
 mod lease;
 pub mod lifecycle;
+pub mod limits;
 pub mod listener;
 mod logging;
 mod passwords;

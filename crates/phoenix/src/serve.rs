@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use phoenix_auth::AuthError;
 use phoenix_auth::ops::{FirstAdministrator, SpecialAccount};
-use phoenix_config::Config;
+use phoenix_config::{Config, Loaded};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -15,6 +15,7 @@ use crate::VERSION;
 use crate::app::{App, World};
 use crate::clock::SystemClock;
 use crate::entropy::SystemEntropy;
+use crate::limits::reload::{Read, Reloader};
 use crate::listener::{self, ConnectionLimits};
 
 /// Background work that has not ended by then is dropped.
@@ -25,20 +26,26 @@ pub(crate) fn system_world() -> World {
     World { clock: Arc::new(SystemClock::start()), entropy: Arc::new(SystemEntropy) }
 }
 
-/// Serves until a signal ends it.
-pub(crate) async fn run(config: &Config) -> anyhow::Result<()> {
+/// Serves until a signal ends it. `read` reads the configuration again.
+pub(crate) async fn run(loaded: &Loaded, read: Read) -> anyhow::Result<()> {
+    let config = &loaded.config;
     // Bound first: a taken port is found out before the database is touched; nobody is accepted yet.
     let socket = listener::bind(config.server.listen).with_context(|| {
         format!("cannot listen on {}; set PHOENIX_LISTEN to another address", config.server.listen)
     })?;
     let address = socket.local_addr().context("the listening address is unknown")?;
     let mut signals = Signals::new()?;
+    // From here on: without anybody who waits for it, the signal ends the process.
+    let hangups = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let app = tokio::select! {
         app = start(config) => app?,
         () = signals.next() => return Ok(()),
     };
     let administrator = first_accounts(&app, config).await?;
     announce(address, config, administrator.as_ref())?;
+    let reloader =
+        Reloader { read, effective: loaded.effective.clone(), rules: Arc::clone(&app.limit_rules) };
+    app.lifecycle.spawn("configuration read again", reloader.run(hangups, app.lifecycle.clone()));
     serve(socket, &app, config, &mut signals).await
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Failure, SourceArgs, complain, output};
+use super::{Failure, SourceArgs, output, warn};
 use crate::logging;
 
 #[derive(Subcommand, Debug)]
@@ -31,9 +31,7 @@ pub(super) fn run(sources: &SourceArgs, command: &ConfigCommand) -> Result<(), F
         }
         ConfigCommand::Show { json } => {
             let loaded = sources.load_all()?;
-            for warning in &loaded.warnings {
-                complain(&format!("warning: {warning}"));
-            }
+            warn(&loaded);
             output::value(*json, &loaded.effective.to_json(), || loaded.effective.to_text())
         }
         ConfigCommand::Schema => output::text(&format!("{:#}\n", phoenix_config::json_schema())),

@@ -13,13 +13,15 @@ mod user;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use phoenix_config::{Config, ConfigErrors, Loaded, Sources};
 
 use crate::app::App;
-use crate::{logging, serve};
+use crate::limits::reload::Read;
+use crate::{limits, logging, serve};
 
 /// Phoenix: authentication and API protection in one binary.
 #[derive(Parser, Debug)]
@@ -111,9 +113,13 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
-            let config = cli.sources.load()?;
+            let loaded = cli.sources.load_all()?;
+            warn(&loaded);
+            let config = &loaded.config;
             logging::start(&config.log).map_err(Failure::wrong)?;
-            Ok(runtime(&config)?.block_on(serve::run(&config))?)
+            let sources = cli.sources.clone();
+            let read: Read = Arc::new(move || sources.read());
+            Ok(runtime(config)?.block_on(serve::run(&loaded, read))?)
         }
         Command::Migrate(args) => offline(&cli.sources, async |config| migrate::run(config, &args).await),
         Command::User(command) => offline(&cli.sources, async |config| user::run(config, command).await),
@@ -173,17 +179,26 @@ impl SourceArgs {
         Sources::from_process(self.config.clone(), overrides)
     }
 
+    fn read(&self) -> Result<Loaded, ConfigErrors> {
+        let loaded = phoenix_config::load(&self.sources()?)?;
+        limits::rules::checked(&loaded)?;
+        Ok(loaded)
+    }
+
     fn load_all(&self) -> Result<Loaded, Failure> {
-        let loaded = self.sources().and_then(|sources| phoenix_config::load(&sources));
-        loaded.map_err(|errors| Failure::Wrong(errors.to_string().trim_end().to_owned()))
+        self.read().map_err(|errors| Failure::Wrong(errors.to_string().trim_end().to_owned()))
     }
 
     fn load(&self) -> Result<Config, Failure> {
-        let Loaded { config, warnings, .. } = self.load_all()?;
-        for warning in warnings {
-            complain(&format!("warning: {warning}"));
-        }
-        Ok(config)
+        let loaded = self.load_all()?;
+        warn(&loaded);
+        Ok(loaded.config)
+    }
+}
+
+fn warn(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        complain(&format!("warning: {warning}"));
     }
 }
 

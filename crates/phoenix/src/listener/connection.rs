@@ -1,7 +1,7 @@
 //! One connection, from its first byte to its end: HTTP/1.1 or HTTP/2, every wait with a bound.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,11 +15,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use phoenix_http::body::Body;
-use phoenix_http::{Peer, Stack};
+use phoenix_http::{Announced, Peer, Stack};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::ConnectionLimits;
+use super::admission::Place;
+use super::proxy_protocol;
 use super::reaper::{Order, UnderWay, Watched};
 
 /// First bytes of HTTP/2 with prior knowledge (RFC 9113 section 3.4). No HTTP/1.1 request begins like this. All of them
@@ -40,13 +42,19 @@ enum Protocol {
 
 /// Serves the connection until it ends, or the reaper ends it.
 pub(super) async fn run(
-    stream: TcpStream,
+    mut stream: TcpStream,
+    mut place: Place,
     peer: SocketAddr,
     stack: Stack,
     limits: ConnectionLimits,
     watched: Watched,
     draining: CancellationToken,
 ) {
+    let peer = tokio::select! {
+        () = draining.cancelled() => return,
+        peer = identify(&mut stream, &mut place, peer.ip(), &stack, limits) => peer,
+    };
+    let Some(peer) = peer else { return };
     let protocol = tokio::select! {
         () = draining.cancelled() => return,
         sniffed = tokio::time::timeout(limits.first_byte_timeout, sniff(&stream)) => sniffed,
@@ -56,7 +64,7 @@ pub(super) async fn run(
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let (peer, marker) = (Peer(peer.ip()), watched.marker());
+    let marker = watched.marker();
     // Its wait for a header begins now, not when it was accepted.
     drop(marker.clone().begin());
     let service = service_fn(move |request: Request<Incoming>| {
@@ -75,6 +83,34 @@ pub(super) async fn run(
             obey(&watched, connection.as_mut(), http2::Connection::graceful_shutdown).await;
         }
     }
+}
+
+/// Whose the connection is. `None` when it cannot be served: a proxy that must say so did not in time, or the client
+/// that it named has too many.
+async fn identify(
+    stream: &mut TcpStream,
+    place: &mut Place,
+    peer: IpAddr,
+    stack: &Stack,
+    limits: ConnectionLimits,
+) -> Option<Peer> {
+    if !limits.proxy_protocol || !stack.trusts(peer) {
+        return Some(Peer::direct(peer));
+    }
+    let said = tokio::time::timeout(limits.first_byte_timeout, proxy_protocol::read(stream)).await;
+    let Ok(Ok(Some(announced))) = said else {
+        tracing::debug!(
+            "a connection of a trusted proxy was closed: it did not begin with the PROXY protocol"
+        );
+        return None;
+    };
+    if let Announced::Client(address) = announced
+        && !place.count_for(address)
+    {
+        tracing::debug!("a connection was refused: the client that the proxy named has too many open");
+        return None;
+    }
+    Some(Peer::behind(peer, announced))
 }
 
 /// A body that marks its request as under way until it is sent, however slowly the peer reads.

@@ -2,6 +2,7 @@
 
 mod admission;
 mod connection;
+mod proxy_protocol;
 mod reaper;
 
 use std::io;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phoenix_auth::ports::Clock;
-use phoenix_config::Config;
+use phoenix_config::{Config, ProxyProtocol};
 use phoenix_http::Stack;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,9 +30,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct ConnectionLimits {
     /// Most connections at once.
     pub max_connections: usize,
-    /// Most connections at once from one IPv4 address or IPv6 /64.
+    /// Most connections at once from one IPv4 address or IPv6 /64. A trusted proxy's own address is not counted.
     pub max_per_address: usize,
-    /// The first byte must arrive by then.
+    /// Whether connections of trusted proxies begin with the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// The first byte must arrive by then, and before it the whole header of the PROXY protocol.
     pub first_byte_timeout: Duration,
     /// A request's header must be complete by then; a connection idle for longer is closed.
     pub header_read_timeout: Duration,
@@ -53,6 +56,7 @@ impl ConnectionLimits {
         Self {
             max_connections: server.max_connections,
             max_per_address: server.max_connections_per_address,
+            proxy_protocol: server.proxy_protocol == ProxyProtocol::On,
             first_byte_timeout: server.first_byte_timeout,
             header_read_timeout: server.header_read_timeout,
             max_age: server.max_connection_age,
@@ -115,14 +119,15 @@ fn admit(
     limits: ConnectionLimits,
     lifecycle: &Lifecycle,
 ) {
-    let Some(place) = admission.enter(peer.ip()) else {
+    // A trusted proxy's connections are many clients': they count for those it names, or for nobody.
+    let counted = (!stack.trusts(peer.ip())).then(|| peer.ip());
+    let Some(place) = admission.enter(counted) else {
         // Closed without a word: answering would cost more than the caller's connecting did.
         tracing::debug!("a connection was refused: too many are open");
         return;
     };
     let (stack, watched, draining) = (stack.clone(), reaper.watch(), lifecycle.draining().clone());
     lifecycle.spawn_connection(async move {
-        connection::run(stream, peer, stack, limits, watched, draining).await;
-        drop(place);
+        connection::run(stream, place, peer, stack, limits, watched, draining).await;
     });
 }

@@ -232,7 +232,7 @@ async fn the_status_is_short_for_everybody_and_full_for_administrators() {
         let full = status(&node.client, Some(&mut admin)).await;
         let parts: Vec<&str> = full.as_object().unwrap().keys().map(String::as_str).collect();
         let (first, last) =
-            (["database", "pool", "providers", "redis"], ["status", "tiers", "uptimeSeconds"]);
+            (["database", "pool", "providers", "rateLimits", "redis"], ["status", "tiers", "uptimeSeconds"]);
         assert_eq!(parts, [&first[..], &["revocation"], &last, &["version"]].concat());
         assert_eq!(full["providers"], json!([]), "none is configured");
         let revocation = &full["revocation"];

@@ -3,8 +3,11 @@
 
 mod administration;
 mod bad_input;
+mod blocks;
+mod client_address;
 mod devices;
 mod forged_entries;
+mod limits;
 mod nodes;
 mod origin;
 mod outage;

@@ -4,7 +4,7 @@ use phoenix_testkit::redis::Redis;
 use phoenix_testkit::wait;
 use serde_json::Value;
 
-use super::support::{ADMIN, Browser, SOON, Site, assert_problem, on_every_backend};
+use super::support::{ADMIN, Browser, SOON, Site, assert_problem, on_every_backend, sessions_in};
 
 /// Answers by tier, as the headers told.
 #[derive(Default, PartialEq, Eq, Debug)]
@@ -107,8 +107,7 @@ async fn a_session_opened_on_one_node_is_known_to_the_others_through_redis() {
         assert_eq!(browser.me().await.header("x-cache-hit"), Some("l1"));
         used.push(browser);
     }
-    wait::until(SOON, "six sessions in Redis", || async { redis.command(&["DBSIZE"]).unwrap() == ":6" })
-        .await;
+    wait::until(SOON, "six sessions in Redis", || async { sessions_in(&redis) == 6 }).await;
     let (status, before) = (admin.status().await, admin.statements().await);
     for browser in &mut used {
         let mut elsewhere = browser.at(&two.client);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use phoenix_testkit::redis::Redis;
 use phoenix_testkit::wait;
 
-use super::support::{Browser, Node, SOON, Site, on_every_backend};
+use super::support::{Browser, Node, SOON, Site, on_every_backend, sessions_in};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -98,8 +98,7 @@ async fn a_redis_that_is_back_and_empty_is_filled_from_memory() {
     }
     redis.restart().unwrap();
     // Nobody asks for anything meanwhile.
-    wait::until(SOON, "the sessions in Redis", || async { redis.command(&["DBSIZE"]).unwrap() == ":5" })
-        .await;
+    wait::until(SOON, "the sessions in Redis", || async { sessions_in(&redis) == 5 }).await;
     wait::until(SOON, "the other node to use Redis again", || {
         let mut nobody = two.browser();
         async move { nobody.me().await.header("x-system-status") == Some("ok") }

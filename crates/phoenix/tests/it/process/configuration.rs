@@ -24,7 +24,7 @@ async fn the_example_is_a_valid_configuration_and_so_is_what_is_shown() -> Resul
     let mut section = "";
     let line = |line| {
         section = if str::starts_with(line, '[') { line } else { section };
-        if is_setting(line) && section != "[stack]" { &line[1..] } else { line }
+        if (is_setting(line) || is_part(line)) && section != "[stack]" { &line[1..] } else { line }
     };
     let enabled: Vec<&str> = example.lines().map(line).collect();
     assert_ne!(enabled.join("\n"), example.trim_end(), "the settings are comments");
@@ -46,6 +46,11 @@ fn is_setting(line: &str) -> bool {
         .filter(|(_, value)| *value != "\"\"")
         .map(|(name, _)| name);
     name.is_some_and(|name| !name.is_empty() && name.chars().all(|letter| letter != ' '))
+}
+
+/// `#{ .. },` and `#]`: the lines after the first of a value that has several.
+fn is_part(line: &str) -> bool {
+    line.starts_with("#{") || line == "#]"
 }
 
 #[tokio::test]

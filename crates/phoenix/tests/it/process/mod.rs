@@ -9,5 +9,6 @@ mod first_start;
 mod logs;
 mod nodes;
 mod refused_starts;
+mod reload;
 mod shutdown;
 mod support;

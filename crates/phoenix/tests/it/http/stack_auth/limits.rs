@@ -102,9 +102,11 @@ async fn however_many_sessions_come_at_once_no_more_than_allowed_are_left() {
             let statuses = bring_at_once(&setup, &[&one, &two], &ada.user_id).await;
             assert_eq!(admin.sessions_of(&user).await.len(), 5, "{policy}");
             let opened = statuses.iter().filter(|status| **status == 200).count();
-            let expected = if policy == "refuse" { 4 } else { AT_ONCE };
-            assert_eq!(opened, expected, "{policy}: {statuses:?}");
-            assert!(statuses.iter().all(|status| matches!(status, 200 | 409)), "{policy}: {statuses:?}");
+            // A session may be ended by the next ones before its first request is answered.
+            let (least, most, other) = if policy == "refuse" { (4, 4, 409) } else { (5, AT_ONCE, 401) };
+            assert!((least..=most).contains(&opened), "{policy}: {statuses:?}");
+            let expected = |status: &u16| *status == 200 || *status == other;
+            assert!(statuses.iter().all(expected), "{policy}: {statuses:?}");
             one.stop().await;
             two.stop().await;
         }

@@ -1,4 +1,4 @@
-//! A client that keeps its session cookie and says where its requests come from, as browsers do.
+//! A client that keeps its cookies, of the session and of the device, and says where its requests come from, as browsers do.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -12,12 +12,15 @@ use super::{ME, PASSWORD, SOON, assert_marked, place};
 
 const EVENTS: &str = "/api/auth/security-events";
 const COOKIE: &str = "phoenix_session";
+const DEVICE_COOKIE: &str = "phoenix_device";
 
 /// A browser with at most one session.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct Browser {
     client: Client,
     token: Option<String>,
+    /// What marks it as a device that an account knows.
+    mark: Option<String>,
     device: Device,
     /// Address that requests come from, when it is not the usual one.
     from: Option<(Ipv4Addr, SocketAddr)>,
@@ -25,7 +28,7 @@ pub(in crate::http) struct Browser {
 
 impl Browser {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, token: None, device: FIREFOX, from: None }
+        Self { client, token: None, mark: None, device: FIREFOX, from: None }
     }
 
     /// The same cookie on another node.
@@ -67,8 +70,11 @@ impl Browser {
         let client = self.client.clone();
         let mut headers: Vec<(&str, String)> = Vec::new();
         headers.extend(self.device.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        if let Some(token) = &self.token {
-            headers.push(("cookie", format!("theme=dark; {COOKIE}={token}")));
+        let cookies = [(COOKIE, &self.token), (DEVICE_COOKIE, &self.mark)];
+        let cookies = cookies.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+        let cookies: Vec<String> = cookies.collect();
+        if !cookies.is_empty() {
+            headers.push(("cookie", format!("theme=dark; {}", cookies.join("; "))));
         }
         if !method.is_safe() {
             headers.push(("sec-fetch-site", "same-origin".to_owned()));
@@ -89,14 +95,29 @@ impl Browser {
     }
 
     fn keep_cookie(&mut self, response: &Response) {
-        let Some(cookie) = response.header("set-cookie") else { return };
-        let mut parts = cookie.split("; ");
-        let (name, value) = parts.next().and_then(|pair| pair.split_once('=')).unwrap();
-        assert_eq!(name, COOKIE);
-        let age = parts.next().unwrap();
-        assert_eq!(parts.collect::<Vec<_>>(), ["Path=/", "HttpOnly", "SameSite=Lax"]);
-        self.token = (age != "Max-Age=0").then(|| value.to_owned());
-        assert_eq!(self.token.is_none(), value.is_empty());
+        for cookie in response.headers.get_all("set-cookie") {
+            let mut parts = cookie.to_str().unwrap().split("; ");
+            let (name, value) = parts.next().and_then(|pair| pair.split_once('=')).unwrap();
+            let age = parts.next().unwrap();
+            assert_eq!(parts.collect::<Vec<_>>(), ["Path=/", "HttpOnly", "SameSite=Lax"]);
+            if name == DEVICE_COOKIE {
+                self.mark = Some(value.to_owned());
+                continue;
+            }
+            assert_eq!(name, COOKIE);
+            self.token = (age != "Max-Age=0").then(|| value.to_owned());
+            assert_eq!(self.token.is_none(), value.is_empty());
+        }
+    }
+
+    /// A browser without a session on a device with the mark of this one.
+    pub(in crate::http) fn on_the_same_device(&self) -> Self {
+        Self { token: None, ..self.clone() }
+    }
+
+    /// What marks the device.
+    pub(in crate::http) fn mark(&self) -> Option<&str> {
+        self.mark.as_deref()
     }
 
     pub(in crate::http) async fn get(&mut self, path: &str) -> Response {

@@ -15,6 +15,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use phoenix_testkit::http::Response;
+use phoenix_testkit::redis::Redis;
 use serde_json::Value;
 
 pub(super) use browser::Browser;
@@ -64,6 +65,13 @@ async fn named(backend: Backend, mut scenario: impl Future<Output = ()> + Unpin)
     .await;
 }
 
+/// Sessions that this Redis holds. It holds what is counted for limits, too.
+pub(super) fn sessions_in(redis: &Redis) -> usize {
+    let count = "return #redis.call('KEYS', 'phoenix:s*')";
+    let reply = redis.command(&["EVAL", count, "0"]).unwrap();
+    reply.strip_prefix(':').unwrap().parse().unwrap()
+}
+
 /// The answer is this problem, told as every problem is. Returns its body.
 #[track_caller]
 pub(super) fn assert_problem(response: &Response, status: u16, code: &str) -> Value {
@@ -71,10 +79,14 @@ pub(super) fn assert_problem(response: &Response, status: u16, code: &str) -> Va
     assert_eq!(response.header("content-type"), Some("application/problem+json"));
     assert_eq!(response.header("cache-control"), Some("no-store"));
     assert_eq!(response.headers.contains_key("www-authenticate"), status == 401);
-    assert_eq!(response.headers.contains_key("retry-after"), status == 503);
+    assert_eq!(response.headers.contains_key("retry-after"), matches!(status, 429 | 503));
     let body = response.json();
     assert_eq!(body["code"], code, "{body}");
-    assert_eq!(body["type"], format!("urn:phoenix:problem:{code}"));
+    let kind = match code {
+        "quota-exceeded" => "https://iana.org/assignments/http-problem-types#quota-exceeded".to_owned(),
+        _ => format!("urn:phoenix:problem:{code}"),
+    };
+    assert_eq!(body["type"], kind);
     assert_eq!(body["success"], false);
     assert_eq!(body["status"], status);
     assert_eq!(body["error"], body["title"]);

@@ -17,7 +17,7 @@ use super::{ADMIN, Browser, ME, PASSWORD, SOON, assert_marked};
 
 const STATUS: &str = "/api/phoenix/status";
 /// Statements that run beside the requests.
-const BACKGROUND: [&str; 13] = [
+const BACKGROUND: [&str; 15] = [
     "probe",
     "log_after",
     "notify",
@@ -31,6 +31,8 @@ const BACKGROUND: [&str; 13] = [
     "event_trim",
     "delivery_trim",
     "ending_trim",
+    "block_trim",
+    "blocks_since",
 ];
 
 /// How often each statement ran, without those that run beside the requests.
