@@ -23,8 +23,8 @@ const MAY_DEPEND_ON: &[(&str, Option<&[&str]>)] = &[
     ),
     ("phoenix-testkit", Some(&[])),
     ("phoenix", None),
-    // Benchmarks fill a database with sessions whose tokens they know.
-    ("xtask", Some(&["phoenix-auth", "phoenix-testkit"])),
+    // Benchmarks fill a database with sessions whose tokens they know, and measure the limiter without a server.
+    ("xtask", Some(&["phoenix-auth", "phoenix-limit", "phoenix-store", "phoenix-testkit"])),
 ];
 
 /// Foreign crates a crate of ours must not depend on, and why.
@@ -57,10 +57,15 @@ const WORDS: &[Words] = &[
         why: "the order of all request steps stands in stack.rs",
     },
     Words {
-        pattern: r#"(?i)"(?:x-)?forwarded(?:-[a-z]+)?"|header::FORWARDED"#,
-        only_in: &["crates/phoenix-http/src/client_ip.rs"],
+        pattern: r#"(?i)"(?:x-)?forwarded(?:-[a-z]+)?"|\bheader::FORWARDED"#,
+        only_in: &[
+            "crates/phoenix-http/src/client_ip/settings.rs",
+            // The words that choose between the two.
+            "crates/phoenix-config/src/settings.rs",
+            "crates/phoenix-config/src/values/choices.rs",
+        ],
         tests_may: true,
-        why: "only client_ip.rs decides whom to believe about addresses",
+        why: "only client_ip/ decides whom to believe about addresses",
     },
     Words {
         pattern: r"unbounded_channel|UnboundedSender|mpsc::unbounded\b",

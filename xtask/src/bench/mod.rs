@@ -21,12 +21,14 @@
 pub mod build;
 pub mod cpu;
 mod generator;
+mod limits;
 pub mod load;
 mod me;
 pub mod pin;
 pub mod reference;
 pub mod report;
 pub mod sessions;
+mod zipf;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -37,10 +39,11 @@ use clap::Args;
 use report::{Bar, Machine};
 
 /// All benchmarks, in the order of `--list`.
-pub const BENCHES: &[Bench] = &[generator::BENCH, me::BENCH, sessions::BENCH];
+pub const BENCHES: &[Bench] = &[generator::BENCH, limits::BENCH, me::BENCH, sessions::BENCH];
 
 /// Benchmarks of which a part can be run alone, with the names of the parts.
-pub const PARTS: &[(&str, &[&str])] = &[(sessions::BENCH.name, sessions::PARTS)];
+pub const PARTS: &[(&str, &[&str])] =
+    &[(limits::BENCH.name, limits::PARTS), (sessions::BENCH.name, sessions::PARTS)];
 
 /// One benchmark.
 #[derive(Clone, Copy, Debug)]

@@ -46,6 +46,21 @@ pub fn this_thread(core: Option<usize>) {
     }
 }
 
+/// Binds the first thread of process `pid` to `core`. Where that is refused, it stays where it is.
+#[cfg(target_os = "linux")]
+pub fn process(pid: u32, core: Option<usize>) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let (Some(pid), Some(core)) = (pid, core) {
+        let mut set = rustix::thread::CpuSet::new();
+        set.set(core);
+        let _ = rustix::thread::sched_setaffinity(Some(pid), &set);
+    }
+}
+
+/// Binds the first thread of a process to `core`: not offered by this system.
+#[cfg(not(target_os = "linux"))]
+pub fn process(_pid: u32, _core: Option<usize>) {}
+
 /// Binds the calling thread to `core`: not offered by this system.
 #[cfg(not(target_os = "linux"))]
 pub fn this_thread(_core: Option<usize>) {}

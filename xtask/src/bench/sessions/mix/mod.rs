@@ -11,8 +11,6 @@
 //!
 //! The bar counts all statements but those that signing in and out is made of; what the nodes ask by the clock counts.
 
-mod zipf;
-
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,7 +29,7 @@ use super::statements::Statements;
 use crate::bench::load::{Asker, Expect};
 use crate::bench::me::{block_on, seed};
 use crate::bench::report::Bar;
-use zipf::{Random, Zipf};
+use crate::bench::zipf::{Random, Zipf};
 
 /// Actions a second.
 const RATE: u32 = 3000;

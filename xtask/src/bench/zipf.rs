@@ -1,28 +1,33 @@
-//! Who acts next: numbers that follow Zipf's law, and the randomness they are drawn with.
+//! Who acts next: numbers that follow Zipf's law, and the randomness they are drawn with, the same in every run.
 
 /// A generator of numbers that are the same in every run: `SplitMix64` (Steele, Lea, Flood, OOPSLA 2014).
 #[derive(Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// At least 0 and less than 1.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    pub(super) fn unit(&mut self) -> f64 {
+    /// 64 bits.
+    pub(crate) const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        mixed ^ (mixed >> 31)
+    }
+
+    /// At least 0 and less than 1.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+    pub(crate) const fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
 /// Draws item `n` (from 0) with a probability proportional to 1 / (n + 1)^exponent.
 #[derive(Debug)]
-pub(super) struct Zipf {
+pub(crate) struct Zipf {
     /// Sums of the probabilities up to each item, not normalised.
     sums: Vec<f64>,
 }
@@ -30,7 +35,7 @@ pub(super) struct Zipf {
 impl Zipf {
     /// `items` must not be 0.
     #[expect(clippy::cast_precision_loss, reason = "there are far fewer than 2^52 items")]
-    pub(super) fn new(items: usize, exponent: f64) -> Self {
+    pub(crate) fn new(items: usize, exponent: f64) -> Self {
         let weights = (1..=items).map(|rank| (rank as f64).powf(-exponent));
         let sums = weights.scan(0.0, |sum, weight| {
             *sum += weight;
@@ -39,7 +44,7 @@ impl Zipf {
         Self { sums: sums.collect() }
     }
 
-    pub(super) fn draw(&self, random: &mut Random) -> usize {
+    pub(crate) fn draw(&self, random: &mut Random) -> usize {
         let all = self.sums.last().copied().unwrap_or_default();
         let point = random.unit() * all;
         self.sums.partition_point(|sum| *sum <= point).min(self.sums.len().saturating_sub(1))
