@@ -57,10 +57,6 @@ impl Refused {
     pub(super) fn list(&self, most: usize) -> Vec<Count> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.list(most)
     }
-
-    pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
-    }
 }
 
 impl Counters {

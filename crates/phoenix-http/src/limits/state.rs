@@ -132,11 +132,6 @@ impl Limits {
         self.refused.list(most)
     }
 
-    /// Forgets who was refused most.
-    pub fn forget_refused(&self) {
-        self.refused.clear();
-    }
-
     /// Confirms some reservations of requests that were broken off: nobody knows what became of them, so they count. To
     /// be called from time to time; every attempt to sign in does, too.
     pub async fn settle_abandoned(self: &Arc<Self>) {

@@ -5,15 +5,13 @@ use axum::extract::rejection::QueryRejection;
 use axum::response::Response;
 use http::StatusCode;
 use phoenix_auth::model::{EventId, SecurityEvent};
-use phoenix_auth::ops::MAX_LISTED_EVENTS;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::json;
+use super::page_limit;
 use crate::json::EventView;
 use crate::problem::{Kind, Problem};
-
-const DEFAULT_LIMIT: u32 = 50;
 
 /// Query of the request.
 #[derive(Deserialize, IntoParams)]
@@ -42,10 +40,7 @@ pub(crate) fn page(
     let wrong = |detail: &str| Problem::new(Kind::InvalidParameter).detail(detail);
     let Query(Parameters { before, limit }) =
         parameters.map_err(|_| wrong("Only before and limit are known, and limit is a number."))?;
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LISTED_EVENTS).contains(&limit) {
-        return Err(wrong("limit must be 1 to 200."));
-    }
+    let limit = page_limit(limit)?;
     let before =
         before.map(|id| id.parse()).transpose().map_err(|_| wrong("before must be an event's id."))?;
     Ok((before, limit))

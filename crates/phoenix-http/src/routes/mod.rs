@@ -140,6 +140,21 @@ pub(crate) fn router(parts: HttpParts) -> Router {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoRoute;
 
+/// Entries of a page, if a request does not say how many.
+const DEFAULT_PAGE: u32 = 50;
+/// Most entries of a page.
+const MAX_PAGE: u32 = 200;
+
+/// The length of a page that a list is asked for.
+fn page_limit(asked: Option<u32>) -> Result<u32, Problem> {
+    let limit = asked.unwrap_or(DEFAULT_PAGE);
+    if (1..=MAX_PAGE).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(Problem::new(Kind::InvalidParameter).detail("limit must be 1 to 200."))
+    }
+}
+
 async fn nothing_here() -> (Extension<NoRoute>, Problem) {
     (Extension(NoRoute), Kind::NotFound.into())
 }

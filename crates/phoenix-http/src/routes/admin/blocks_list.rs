@@ -12,10 +12,8 @@ use crate::extract::Administrator;
 use crate::json::BlockView;
 use crate::problem::{Kind, Problem};
 use crate::routes::auth::json;
+use crate::routes::page_limit;
 use crate::settings::HttpParts;
-
-const DEFAULT_LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 200;
 
 /// Query of the request.
 #[derive(Deserialize, IntoParams)]
@@ -52,10 +50,7 @@ pub(crate) async fn handle(
     let wrong = |detail: String| Problem::new(Kind::InvalidParameter).detail(detail);
     let known = |_| wrong("Only class, cursor and limit are known, and limit is a number.".to_owned());
     let Query(Parameters { class, cursor, limit }) = parameters.map_err(known)?;
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(wrong("limit must be 1 to 200.".to_owned()));
-    }
+    let limit = page_limit(limit)?;
     let classes = limits.classes();
     if class.as_ref().is_some_and(|class| !classes.contains(class)) {
         return Err(wrong(format!("class must be one of {}.", classes.join(", "))));

@@ -12,10 +12,8 @@ use crate::extract::Administrator;
 use crate::json::AdminUserView;
 use crate::problem::{Kind, Problem};
 use crate::routes::auth::json;
+use crate::routes::page_limit;
 use crate::settings::HttpParts;
-
-const DEFAULT_LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 200;
 
 /// Query of the request.
 #[derive(Deserialize, IntoParams)]
@@ -49,10 +47,7 @@ pub(crate) async fn handle(
     let wrong = |detail: &str| Problem::new(Kind::InvalidParameter).detail(detail);
     let Query(Parameters { after, limit }) =
         parameters.map_err(|_| wrong("Only after and limit are known, and limit is a number."))?;
-    let limit = limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(wrong("limit must be 1 to 200."));
-    }
+    let limit = page_limit(limit)?;
     let after = after.map(|id| id.parse()).transpose().map_err(|_| wrong("after must be a user's id."))?;
     let users = parts.auth.users(after, limit).await?;
     let full = users.len() == limit as usize;
