@@ -1,6 +1,6 @@
 //! What tests and benchmarks of Phoenix stand on: real PostgreSQL, Redis and `phoenix` processes on free ports,
-//! a TCP proxy that fails on command, a fake of the Stack Auth server, a small HTTP client, and bounded waiting. It is
-//! never part of the product.
+//! a TCP proxy that fails on command, a fake of the Stack Auth server, a fake application, a small HTTP client, and
+//! bounded waiting. It is never part of the product.
 //!
 //! Two promises hold for everything that starts a process here:
 //! nothing is left behind however the test process ends (see `guardian`), and no call waits without a bound.
@@ -11,6 +11,7 @@
 #![expect(clippy::panic, reason = "here a panic is how a test fails; each says what was expected")]
 #![expect(clippy::missing_panics_doc, reason = "here a panic is how a test fails; each carries its reason")]
 
+pub mod certificates;
 mod guardian;
 pub mod http;
 pub mod memory;
@@ -19,8 +20,10 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 mod process_table;
+pub mod programs;
 pub mod proxy;
 pub mod redis;
 mod runtime;
 pub mod stack_auth;
+pub mod upstream;
 pub mod wait;

@@ -17,8 +17,8 @@ use crate::http::Client;
 use crate::memory::Memory;
 use crate::{port, wait};
 
-/// What the program prints once it accepts connections, followed by its address.
-const ANNOUNCEMENT: &str = "listening on http://";
+/// What the program prints once it accepts connections, followed by its address; one for each scheme.
+const ANNOUNCEMENTS: [&str; 2] = ["listening on http://", "listening on https://"];
 const START_BOUND: Duration = Duration::from_mins(1);
 const STOP_BOUND: Duration = Duration::from_mins(1);
 const PORT_ATTEMPTS: usize = 10;
@@ -274,7 +274,7 @@ fn read(path: &Path) -> String {
 
 /// The address after the announcement, once the character after it has been written.
 fn announced(output: &str) -> Option<SocketAddr> {
-    let rest = output.split_once(ANNOUNCEMENT)?.1;
+    let rest = ANNOUNCEMENTS.iter().find_map(|mark| output.split_once(mark))?.1;
     let end = rest.find(|character: char| !character.is_ascii_hexdigit() && !".:[]".contains(character))?;
     rest[..end].parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Circuit breaker for dependencies that fail.
+//! Circuit breaker for dependencies that fail, and a budget for retries.
 //!
 #![doc = include_str!("../README.md")]
 //!
@@ -25,5 +25,7 @@
 //! ```
 
 mod breaker;
+mod budget;
 
 pub use breaker::{Breaker, BreakerLimits, Call};
+pub use budget::RetryBudget;

@@ -3,6 +3,7 @@
 
 pub mod binaries;
 mod database;
+mod tls;
 
 pub use database::{Rows, database_name};
 

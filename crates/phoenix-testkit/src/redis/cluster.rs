@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Redis, START_BOUND};
+use super::{Builder, Redis, START_BOUND};
+use crate::certificates::Authority;
 use crate::{port, wait};
 
 const MASTERS: usize = 3;
@@ -29,7 +30,22 @@ impl Cluster {
     /// # Panics
     /// When the nodes do not agree within 30 seconds.
     pub fn start() -> Result<Self> {
-        let nodes: Vec<Redis> = (0..MASTERS * 2).map(|_| start_node()).collect::<Result<_>>()?;
+        Self::of(Redis::builder)
+    }
+
+    /// The same with nodes that speak TLS, among themselves and with clients, and have certificates for 127.0.0.1.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    ///
+    /// # Panics
+    /// See [`Self::start`].
+    pub fn start_with_tls(authority: &Authority) -> Result<Self> {
+        Self::of(|| Redis::builder().tls(authority.issue_local(), authority))
+    }
+
+    fn of(builder: impl Fn() -> Builder) -> Result<Self> {
+        let nodes: Vec<Redis> = (0..MASTERS * 2).map(|_| start_node(builder())).collect::<Result<_>>()?;
         let cluster = Self { nodes };
         cluster.join()?;
         Ok(cluster)
@@ -46,6 +62,13 @@ impl Cluster {
     pub fn url(&self) -> String {
         let hosts: Vec<String> = self.nodes.iter().map(|node| node.address().to_string()).collect();
         format!("redis-cluster://{}", hosts.join(","))
+    }
+
+    /// Address for a client that speaks TLS: all nodes.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        let hosts: Vec<String> = self.nodes.iter().map(|node| node.tls_address().to_string()).collect();
+        format!("rediss-cluster://{}", hosts.join(","))
     }
 
     /// The node that is the master of this key's slot, as the node at `asked` sees it.
@@ -75,7 +98,8 @@ impl Cluster {
         for node in rest {
             let bus = node.command(&["CONFIG", "GET", "cluster-port"])?;
             let bus = bus.lines().last().context("a value")?;
-            first.command(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), bus])?;
+            let port = if node.tls_port == 0 { node.port } else { node.tls_port };
+            first.command(&["CLUSTER", "MEET", "127.0.0.1", &port.to_string(), bus])?;
         }
         self.until("all nodes to know each other", |node| {
             node.command(&["CLUSTER", "INFO"])
@@ -106,8 +130,8 @@ impl Cluster {
     }
 }
 
-fn start_node() -> Result<Redis> {
-    let node = Redis::builder()
+fn start_node(builder: Builder) -> Result<Redis> {
+    let node = builder
         .setting("cluster-enabled", "yes")
         .setting("cluster-port", &port::free().to_string())
         .setting("cluster-node-timeout", &NODE_TIMEOUT.as_millis().to_string())

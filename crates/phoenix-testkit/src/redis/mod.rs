@@ -3,6 +3,7 @@
 
 mod cluster;
 mod sentinel;
+mod tls;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 
+use crate::certificates::Leaf;
 use crate::guardian::{EndWith, Guardian, quote};
 use crate::postgres::binaries;
 use crate::{port, wait};
@@ -36,6 +38,8 @@ pub struct Builder {
     settings: Vec<(String, String)>,
     /// Lines of the configuration file of a sentinel; a server has no such file.
     sentinel: Option<String>,
+    /// Its certificate, and the authority's, which it trusts.
+    tls: Option<(Leaf, String)>,
 }
 
 impl Builder {
@@ -61,9 +65,16 @@ impl Builder {
         let program = binaries::redis_server()?;
         let program = quote(program.to_str().context("the path of redis-server is not UTF-8")?);
         let guardian = Guardian::start("redis", EndWith::Kill)?;
-        let mut redis = Redis { guardian, program, options: self, port: 0, databases: AtomicU32::new(1) };
+        let databases = AtomicU32::new(1);
+        let mut redis = Redis { guardian, program, options: self, port: 0, tls_port: 0, databases };
+        if let Some((leaf, authority)) = &redis.options.tls {
+            redis.write_certificates(leaf, authority)?;
+        }
         for _ in 0..PORT_ATTEMPTS {
             redis.port = port::free();
+            if redis.options.tls.is_some() {
+                redis.tls_port = port::free();
+            }
             match redis.launch() {
                 Err(error) if error.to_string().contains("Address already in use") => {}
                 Err(error) => return Err(error),
@@ -81,6 +92,8 @@ pub struct Redis {
     program: String,
     options: Builder,
     port: u16,
+    /// 0 without TLS.
+    tls_port: u16,
     databases: AtomicU32,
 }
 
@@ -250,7 +263,11 @@ impl Redis {
     fn start_script(&self) -> Result<String> {
         let directory = self.guardian.directory().to_str().context("the directory's name is not UTF-8")?;
         if let Some(lines) = &self.options.sentinel {
-            return sentinel::start_script(&self.program, directory, self.port, lines);
+            let mut lines = lines.clone();
+            for (name, value) in self.tls_settings() {
+                writeln!(lines, "{name} {value}")?;
+            }
+            return sentinel::start_script(&self.program, directory, self.port, &lines);
         }
         let mut script = format!(
             "exec {} --port {} --bind 127.0.0.1 --save '' --appendonly no --databases {DATABASES} --dir {}",
@@ -262,6 +279,9 @@ impl Redis {
         let others = self.options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in password.chain(others) {
             write!(script, " --{name} {}", quote(value))?;
+        }
+        for (name, value) in self.tls_settings() {
+            write!(script, " --{name} {}", quote(&value))?;
         }
         Ok(script)
     }

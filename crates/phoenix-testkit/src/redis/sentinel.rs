@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{Builder, Redis, START_BOUND};
+use crate::certificates::Authority;
 use crate::guardian::quote;
 use crate::wait;
 
@@ -42,14 +43,34 @@ impl Sentinels {
     /// # Panics
     /// See [`Self::start`].
     pub fn with_password(password: Option<&str>) -> Result<Self> {
-        let master = server(password).start()?;
-        let address = format!("127.0.0.1 {}", master.port());
-        let replica = server(password).setting("replicaof", &address).start()?;
+        Self::of(password, &|builder| builder)
+    }
+
+    /// The same without a password; all five speak TLS, among themselves and with clients, and have certificates for
+    /// 127.0.0.1.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    ///
+    /// # Panics
+    /// See [`Self::start`].
+    pub fn start_with_tls(authority: &Authority) -> Result<Self> {
+        Self::of(None, &|builder| builder.tls(authority.issue_local(), authority))
+    }
+
+    fn of(password: Option<&str>, finished: &dyn Fn(Builder) -> Builder) -> Result<Self> {
+        let master = finished(server(password)).start()?;
+        let port = announced(&master);
+        let address = format!("127.0.0.1 {port}");
+        let replica = finished(server(password)).setting("replicaof", &address).start()?;
         wait::until_blocking(START_BOUND, "the replica to follow the master", || {
             replica.command(&["INFO", "replication"]).is_ok_and(|info| info.contains("master_link_status:up"))
         });
         let sentinels = (0..SENTINELS)
-            .map(|_| Builder { sentinel: Some(lines(master.port(), password)), ..Builder::default() }.start())
+            .map(|_| {
+                let sentinel = Some(lines(port, password));
+                finished(Builder { sentinel, ..Builder::default() }).start()
+            })
             .collect::<Result<Vec<_>>>()?;
         let set = Self { servers: [master, replica], sentinels };
         set.until_complete();
@@ -84,6 +105,14 @@ impl Sentinels {
         format!("redis-sentinel://{password}{}/{SERVICE}/1", hosts.join(","))
     }
 
+    /// Address for a client that speaks TLS.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        let hosts: Vec<String> =
+            self.sentinels.iter().map(|sentinel| sentinel.tls_address().to_string()).collect();
+        format!("rediss-sentinel://{}/{SERVICE}/1", hosts.join(","))
+    }
+
     /// The server that the first sentinel takes for the master.
     ///
     /// # Errors
@@ -92,7 +121,7 @@ impl Sentinels {
         let reply = self.sentinels[0].command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])?;
         let port = reply.lines().last().context("a port")?;
         let port: u16 = port.trim().parse().with_context(|| format!("{reply} ends with a port"))?;
-        self.servers.iter().position(|server| server.port() == port).context("one of the servers")
+        self.servers.iter().position(|server| announced(server) == port).context("one of the servers")
     }
 
     fn until_complete(&self) {
@@ -109,6 +138,11 @@ impl Sentinels {
             });
         }
     }
+}
+
+/// The port that others are told.
+fn announced(server: &Redis) -> u16 {
+    if server.tls_port == 0 { server.port } else { server.tls_port }
 }
 
 fn server(password: Option<&str>) -> Builder {

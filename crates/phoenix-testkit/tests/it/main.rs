@@ -11,4 +11,5 @@ mod process;
 mod proxy;
 mod redis;
 mod stack_auth;
+mod upstream;
 mod wait;

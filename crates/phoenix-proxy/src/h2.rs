@@ -1,0 +1,138 @@
+//! HTTP/2 with a server: all exchanges share one connection, which a task of its own drives.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio_util::task::TaskTracker;
+
+use crate::body::{self, AnswerError, HeadWait, Progress, RequestBody};
+use crate::connect::Stream;
+use crate::failure::{self, Failure};
+use crate::h1::Broken;
+use crate::pause::Pauses;
+use crate::server::Place;
+
+/// Largest head of an answer in bytes, as RFC 9113 counts (section 6.5.2).
+const HEAD_BYTES: u32 = 64 * 1024;
+/// Bytes that a server may send ahead on one stream.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes that a server may send ahead on a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// A connection on which nothing comes for this long is asked for a sign of life.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Without one for this long, it is closed.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The way to a server that speaks HTTP/2.
+pub(crate) type Link = SendRequest<RequestBody>;
+
+/// Runs a connection's tasks under the tracker.
+#[derive(Clone)]
+struct Tasks(TaskTracker);
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn(future);
+    }
+}
+
+/// Begins to speak HTTP/2. The connection ends when the last of its links is dropped, or with the server.
+pub(crate) async fn open(stream: Stream, tasks: &TaskTracker) -> Result<Link, Failure> {
+    let mut builder = http2::Builder::new(Tasks(tasks.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let (link, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Closed)?;
+    tasks.spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to a server of the application");
+        }
+    });
+    Ok(link)
+}
+
+/// Sends a request in absolute form and waits for the head of its answer.
+pub(crate) async fn send(
+    link: &mut Link,
+    request: Request<RequestBody>,
+    wait: &mut HeadWait,
+) -> Result<Response<Incoming>, Broken> {
+    let mut answer = pin!(link.try_send_request(request));
+    poll_fn(move |context| match answer.as_mut().poll(context) {
+        Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
+        Poll::Ready(Err(mut error)) => {
+            let unsent = error.take_message().map(Box::new);
+            Poll::Ready(Err(Broken { failure: wait.blame(failure::of_exchange(error.error())), unsent }))
+        }
+        Poll::Pending => wait.poll(context).map(|failure| Err(Broken { failure, unsent: None })),
+    })
+    .await
+}
+
+/// Body of an answer. Dropping it resets the stream.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    incoming: Incoming,
+    pauses: Pauses,
+    progress: Option<Arc<Progress>>,
+    seen: u32,
+    _place: Place,
+}
+
+impl Answer {
+    pub(crate) fn new(
+        incoming: Incoming,
+        idle: Duration,
+        progress: Option<Arc<Progress>>,
+        place: Place,
+    ) -> Self {
+        Self { incoming, pauses: Pauses::new(idle), progress, seen: 0, _place: place }
+    }
+
+    pub(crate) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        if let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(context) {
+            self.pauses.moved();
+            return Poll::Ready(match next {
+                None => None,
+                Some(Ok(frame)) => body::cleaned(frame).map(Ok),
+                Some(Err(error)) => Some(Err(AnswerError::Broken(error))),
+            });
+        }
+        if let Some(moved) = self.progress.as_ref().map(|progress| progress.moved())
+            && moved != self.seen
+        {
+            self.seen = moved;
+            self.pauses.moved();
+        }
+        self.pauses.poll_too_long(context).map(|()| Some(Err(AnswerError::Idle)))
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,56 @@
+//! Notices that nothing moves for too long, without a look at the clock when something does.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+/// The time is cut in this many ticks.
+const TICKS: u32 = 4;
+/// Shortest tick.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+
+/// A bound on pauses. A pause is found to be too long after the bound, and at most a quarter of it later.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    tick: Duration,
+    silent: u32,
+    /// Made when there is something to wait for.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pauses {
+    pub(crate) fn new(longest: Duration) -> Self {
+        Self { tick: (longest / TICKS).max(SHORTEST_TICK), silent: 0, sleep: None }
+    }
+
+    /// Something moved.
+    pub(crate) fn moved(&mut self) {
+        self.silent = 0;
+    }
+
+    /// Ready when nothing moved for too long. To be asked only while something is waited for.
+    pub(crate) fn poll_too_long(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let tick = self.tick;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(after(tick)));
+        loop {
+            ready!(sleep.as_mut().poll(context));
+            // The first tick may have begun before the pause.
+            if self.silent >= TICKS {
+                return Poll::Ready(());
+            }
+            self.silent += 1;
+            sleep.set(after(tick));
+        }
+    }
+}
+
+/// A timer, not yet armed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bounds a wait for the network; nothing waits for the time itself"
+)]
+pub(crate) fn after(time: Duration) -> Sleep {
+    tokio::time::sleep(time)
+}
