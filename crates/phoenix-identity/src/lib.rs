@@ -2,6 +2,7 @@
 //!
 #![doc = include_str!("../README.md")]
 
+pub mod assertion;
 mod config;
 mod http;
 mod identity;

@@ -21,6 +21,7 @@ pub struct KeyRing {
     device_feature: HmacSha256,
     device_mark: HmacSha256,
     limited_keys: [u8; 16],
+    assertion: [u8; 32],
     fingerprint: [u8; 32],
 }
 
@@ -38,6 +39,7 @@ impl KeyRing {
             device_feature: keyed(&derive(b"phoenix device feature v1")),
             device_mark: keyed(&derive(b"phoenix device mark v1")),
             limited_keys: half(derive(b"phoenix limited keys v1")),
+            assertion: derive(b"phoenix assertion secret v1"),
             fingerprint: derive(b"phoenix key fingerprint v1"),
         }
     }
@@ -95,6 +97,12 @@ impl KeyRing {
     #[must_use]
     pub const fn limited_keys(&self) -> [u8; 16] {
         self.limited_keys
+    }
+
+    /// The secret from which the keys that sign assertions for applications are made: the same on every node.
+    #[must_use]
+    pub const fn assertion_secret(&self) -> [u8; 32] {
+        self.assertion
     }
 
     /// Seals a value kept under `key` in a shared cache, so that who can write there cannot forge a session
@@ -159,6 +167,8 @@ mod tests {
         assert_ne!(one.hash_token("t"), one.successor_of("t"));
         assert_ne!(one.hash_token("t"), two.hash_token("t"));
         assert_ne!(one.fingerprint(), two.fingerprint());
+        assert_ne!(one.assertion_secret(), two.assertion_secret());
+        assert_ne!(one.assertion_secret(), one.fingerprint());
         assert_ne!(one.hash_feature("name", "value"), two.hash_feature("name", "value"));
         assert_ne!(one.hash_feature("name", "value"), one.hash_feature("other", "value"));
     }

@@ -26,6 +26,9 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 pub struct SessionToken(String);
 
 impl SessionToken {
+    /// What every token begins with.
+    pub const PREFIX: &str = PREFIX;
+
     /// A new token of 256 random bits.
     pub fn generate(entropy: &dyn Entropy) -> Self {
         let mut random = [0_u8; 32];
