@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::migrate::HistoryError;
+use crate::tls::{TlsPeer, TlsProblem};
 
 /// The cause of a [`ConnectError`], for the log.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -16,14 +17,27 @@ pub enum ConnectError {
         "the database address is not a PostgreSQL address such as postgres://user:password@host:5432/name"
     )]
     Address(#[source] Cause),
-    /// TLS was asked for.
-    #[error(
-        "the database address asks for TLS (sslmode={mode}), which this version cannot speak to PostgreSQL; \
-         use sslmode=disable over a private network or a local TLS tunnel"
-    )]
-    TlsUnsupported {
+    /// The server is not trusted, or does not speak TLS though it must.
+    #[error("the PostgreSQL server at {server} is not trusted: {problem}; {}", problem.remedy(TlsPeer::Postgres))]
+    Tls {
+        /// `host:port`, several separated by commas.
+        server: String,
+        /// What is wrong.
+        problem: TlsProblem,
+        /// What rustls said.
+        #[source]
+        source: Cause,
+    },
+    /// A file with certificates or a key that the address names.
+    #[error("{parameter} in DATABASE_URL names {}, which cannot be used", path.display())]
+    TlsFile {
+        /// `sslrootcert`, `sslcert` or `sslkey`.
+        parameter: &'static str,
         /// As in the address.
-        mode: String,
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Cause,
     },
     /// No answer, or no server.
     #[error("no PostgreSQL server answers at {server}")]

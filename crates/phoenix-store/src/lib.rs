@@ -19,6 +19,7 @@ pub mod sqlite;
 mod statements;
 mod stopwatch;
 pub mod tiers;
+pub mod tls;
 
 pub use connect_error::{Cause, ConnectError};
 pub use health::{Health, StoreStatus};

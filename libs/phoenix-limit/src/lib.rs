@@ -21,5 +21,7 @@ pub use limiter::{Health, Limiter};
 pub use memory::{Cursor, MIN_CAPACITY, Memory, MemoryStats, Own, Page, Share, Stamp};
 pub use rule::{MAX_COST, MAX_LIMIT, MAX_SPAN, MAX_WINDOWS, Rule, RuleError, Window};
 #[cfg(feature = "redis")]
-pub use shared::{CHANNEL, LeaseBounds, Link, LinkError, SharedHealth, SharedOptions, SingleServer, Source};
+pub use shared::{
+    CHANNEL, LeaseBounds, Link, LinkError, SharedHealth, SharedOptions, SingleServer, Source, nodes_key,
+};
 pub use top::{Count, MAX_COUNTERS, MAX_LABEL_BYTES, Top};

@@ -53,6 +53,15 @@ pub const SQLITE: &[Migration] = &[
     },
 ];
 
+/// The names of the indexes that the text of a step makes.
+pub(crate) fn indexes_of(sql: &'static str) -> impl Iterator<Item = &'static str> {
+    sql.lines().filter_map(|line| {
+        let rest =
+            line.strip_prefix("CREATE INDEX ").or_else(|| line.strip_prefix("CREATE UNIQUE INDEX "))?;
+        rest.split_whitespace().next()
+    })
+}
+
 /// A step that a database has taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Applied {

@@ -4,9 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::Host;
 
+use super::tls::{PgTls, TlsOptions};
 use crate::connect_error::ConnectError;
+use crate::tls::Authorities;
 
 /// Idle time after which the system probes whether the other end still exists, and between such probes.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
@@ -18,8 +20,10 @@ const LOCK_TIMEOUT_DIVISOR: u32 = 3;
 /// Options of [`PgStore`](super::PgStore).
 #[derive(Clone)]
 pub struct PgConfig {
-    /// `postgres://user:password@host:5432/database`.
+    /// `postgres://user:password@host:5432/database`; `tls.rs` says which parameters concern TLS.
     pub url: String,
+    /// Whom a server is believed that shows a certificate of theirs, unless the address names a file of its own.
+    pub trusted: Authorities,
     /// Most connections of the pool, at least 1. Two more are shared by look-ups of sessions, and each listener has
     /// one.
     pub pool_max: usize,
@@ -66,30 +70,35 @@ pub(super) struct Target {
     pub(super) database: String,
 }
 
+/// How a server is reached.
+pub(super) struct Way {
+    pub(super) driver: Config,
+    pub(super) tls: PgTls,
+    /// What may be shown of it.
+    pub(super) target: Target,
+}
+
 impl PgConfig {
-    /// What the driver needs, and what may be shown of it.
-    pub(super) fn driver(&self) -> Result<(Config, Target), ConnectError> {
-        refuse_tls(&self.url)?;
-        let mut driver: Config = self.url.parse().map_err(|e| ConnectError::Address(Box::new(e)))?;
-        if driver.get_ssl_mode() == SslMode::Require {
-            return Err(ConnectError::TlsUnsupported { mode: "require".to_owned() });
-        }
+    /// What the driver needs. Reads the files with certificates that the address names.
+    pub(super) fn way(&self) -> Result<Way, ConnectError> {
+        let (url, options) = TlsOptions::split(&self.url)?;
+        let mut driver: Config = url.parse().map_err(|e| ConnectError::Address(Box::new(e)))?;
         if driver.get_hosts().is_empty() && driver.get_hostaddrs().is_empty() {
             return Err(ConnectError::Address("the host is missing".into()));
         }
+        let tls = options.connector(&mut driver, &self.trusted)?;
         let target = target(&driver);
         let given = driver.get_options().map(|options| format!("{options} ")).unwrap_or_default();
         driver.options(given + &self.server_options());
         driver
             .application_name("phoenix")
-            .ssl_mode(SslMode::Disable)
             .connect_timeout(self.connection_timeout)
             .tcp_user_timeout(self.query_timeout)
             .keepalives(true)
             .keepalives_idle(KEEPALIVE_IDLE)
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(KEEPALIVE_PROBES);
-        Ok((driver, target))
+        Ok(Way { driver, tls, target })
     }
 
     fn server_options(&self) -> String {
@@ -105,18 +114,6 @@ impl PgConfig {
 /// At least 1: to the server, 0 means "no limit".
 fn millis(duration: Duration) -> u128 {
     duration.as_millis().clamp(1, i32::MAX.unsigned_abs().into())
-}
-
-/// The stricter modes are unknown to the driver, which would call the whole address unreadable.
-fn refuse_tls(url: &str) -> Result<(), ConnectError> {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let mode = query.split('&').find_map(|pair| pair.strip_prefix("sslmode="));
-    match mode {
-        Some(mode @ ("require" | "verify-ca" | "verify-full")) => {
-            Err(ConnectError::TlsUnsupported { mode: mode.to_owned() })
-        }
-        _ => Ok(()),
-    }
 }
 
 fn target(driver: &Config) -> Target {
@@ -144,6 +141,7 @@ mod tests {
         let second = Duration::from_secs(1);
         PgConfig {
             url: url.to_owned(),
+            trusted: Authorities::none(),
             pool_max: 1,
             pool_min: 0,
             connection_timeout: second,
@@ -159,23 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn tls_is_refused_in_plain_words() {
-        for mode in ["require", "verify-ca", "verify-full"] {
-            let error =
-                config(&format!("postgres://a:b@c/d?sslmode={mode}")).driver().expect_err("no TLS yet");
-            assert!(matches!(error, ConnectError::TlsUnsupported { .. }), "{error}");
-        }
-        assert!(config("postgres://a:b@c/d?sslmode=prefer").driver().is_ok());
-    }
-
-    #[test]
     fn nothing_shown_holds_the_password() {
         let shown = config("postgres://ada:hunter2@db.example:6432/app");
-        let (_, target) = shown.driver().expect("an address");
+        let target = shown.way().expect("an address").target;
         assert_eq!(target.server, "db.example:6432");
         assert_eq!((target.role.as_str(), target.database.as_str()), ("ada", "app"));
         assert!(!format!("{shown:?}{target:?}").contains("hunter2"));
-        let error = config("postgres://ada:hunter2@db.example:port/app").driver().expect_err("no port");
+        let error = config("postgres://ada:hunter2@db.example:port/app").way().err().expect("no port");
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 }

@@ -7,12 +7,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, Error, NoTls};
+use tokio_postgres::{Client, Config, Error};
 use tokio_util::task::TaskTracker;
 
 use super::config::Target;
 use super::failure::is_broken_connection;
+use super::tls::PgTls;
 use crate::connect_error::ConnectError;
+use crate::tls::TlsProblem;
 
 /// Oldest supported major version.
 const OLDEST: u32 = 15;
@@ -28,19 +30,20 @@ const OPENING: usize = 2;
 /// Opens connections whose drivers run under a tracker.
 pub(super) struct Connector {
     tasks: TaskTracker,
+    tls: PgTls,
     opening: Semaphore,
 }
 
 impl Connector {
-    pub(super) fn new(tasks: TaskTracker) -> Self {
-        Self { tasks, opening: Semaphore::new(OPENING) }
+    pub(super) fn new(tasks: TaskTracker, tls: PgTls) -> Self {
+        Self { tasks, tls, opening: Semaphore::new(OPENING) }
     }
 
     /// A connection, ready for use, and the task that drives it.
     pub(super) async fn open(&self, driver: &Config) -> Result<(Client, JoinHandle<()>), Error> {
         // Never closed, so an error cannot be.
         let _turn = self.opening.acquire().await;
-        let (client, connection) = driver.connect(NoTls).await?;
+        let (client, connection) = driver.connect(self.tls.clone()).await?;
         let task = self.tasks.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::info!(?error, "a connection to PostgreSQL ended");
@@ -102,6 +105,9 @@ pub(super) async fn check_server(client: &Client, target: &Target) -> Result<(),
 /// Why the first connection failed.
 pub(super) fn explain(error: Error, target: &Target, driver: &Config) -> ConnectError {
     let Target { server, role, database } = target.clone();
+    if let Some(problem) = TlsProblem::of(&error) {
+        return ConnectError::Tls { server, problem, source: error.into() };
+    }
     match error.code() {
         Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
             ConnectError::CredentialsRefused { server, role, source: error.into() }

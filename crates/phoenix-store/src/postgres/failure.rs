@@ -10,6 +10,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
 use crate::decode::DecodeError;
+use crate::tls::TlsProblem;
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +96,7 @@ pub(super) fn is_broken_connection(error: &Error) -> bool {
 
 fn postgres_kind(error: &Error) -> StoreErrorKind {
     let Some(code) = error.code() else {
-        return if is_broken_connection(error) {
+        return if is_broken_connection(error) || TlsProblem::of(error).is_some() {
             StoreErrorKind::Unavailable
         } else {
             StoreErrorKind::Internal

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phoenix_auth::ports::StoreError;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Socket};
 
 use super::PgStore;
 use super::db::Db;
 use super::retry::{Jitter, backoff};
 use super::sql::Sql;
+use super::tls::{PgStream, PgTls};
 
 /// Time between two checks of a connection that is silent.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
@@ -42,19 +42,20 @@ pub enum PgNotice {
 /// How listeners connect.
 pub(super) struct Listening {
     driver: Config,
+    tls: PgTls,
     jitter: Jitter,
 }
 
 impl Listening {
-    pub(super) fn new(driver: &Config, seed: u64) -> Self {
-        Self { driver: driver.clone(), jitter: Jitter::new(seed ^ 2) }
+    pub(super) fn new(driver: &Config, tls: PgTls, seed: u64) -> Self {
+        Self { driver: driver.clone(), tls, jitter: Jitter::new(seed ^ 2) }
     }
 }
 
 /// A subscribed connection, driven by whoever waits for it.
 struct Subscription {
     client: Client,
-    connection: Connection<Socket, NoTlsStream>,
+    connection: Connection<Socket, PgStream>,
 }
 
 /// Why a subscription is over.
@@ -111,7 +112,7 @@ impl PgStore {
 
 impl Listening {
     async fn subscribe(&self, channel: &str) -> Result<Subscription, Broken> {
-        let (client, connection) = self.driver.connect(NoTls).await?;
+        let (client, connection) = self.driver.connect(self.tls.clone()).await?;
         let mut subscription = Subscription { client, connection };
         let Subscription { client, connection } = &mut subscription;
         let listen = format!("LISTEN \"{}\"", channel.replace('"', "\"\""));
@@ -156,7 +157,7 @@ impl Subscription {
 
 /// Drives the connection until `request` is answered or the connection breaks; hands over what comes meanwhile.
 async fn drive<T>(
-    connection: &mut Connection<Socket, NoTlsStream>,
+    connection: &mut Connection<Socket, PgStream>,
     request: impl Future<Output = Result<T, Error>>,
     mut message: impl FnMut(AsyncMessage),
 ) -> Result<T, Broken> {

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_util::task::TaskTracker;
 
-use super::config::{PgConfig, Target};
+use super::config::{PgConfig, Target, Way};
 use super::connection::{Connector, check_server};
 use crate::connect_error::ConnectError;
 use crate::decode;
@@ -62,13 +62,13 @@ pub(super) async fn check(client: &Client) -> Result<(), ConnectError> {
 }
 
 async fn open(config: &PgConfig, tasks: &TaskTracker) -> Result<(Client, Target), ConnectError> {
-    let (driver, target) = config.driver()?;
-    let connector = Connector::new(tasks.clone());
+    let Way { driver, tls, target } = config.way()?;
+    let connector = Connector::new(tasks.clone(), tls);
     let (client, _) = connector.open_first(&driver, &target, config.connection_timeout).await?;
     Ok((client, target))
 }
 
-async fn status_of(client: &Client) -> Result<MigrationStatus, ConnectError> {
+pub(super) async fn status_of(client: &Client) -> Result<MigrationStatus, ConnectError> {
     let applied = applied(client).await?;
     let pending = migrate::pending(POSTGRES, &applied)?.to_vec();
     Ok(MigrationStatus { applied, pending })

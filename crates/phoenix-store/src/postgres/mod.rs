@@ -14,10 +14,12 @@ mod blocks;
 mod config;
 mod connection;
 mod db;
+mod end_point;
 mod ending;
 mod events;
 mod external;
 mod failure;
+mod inspect;
 mod instance;
 mod invalidations;
 mod lanes;
@@ -29,6 +31,7 @@ mod rotation;
 mod rows;
 mod sessions;
 mod sql;
+mod tls;
 mod upkeep;
 
 use std::sync::{Arc, Mutex};
@@ -41,10 +44,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::PgConfig;
+pub use inspect::{PgArchiver, PgFacts, PgTable, inspect};
 pub use listen::PgNotice;
 pub use migrations::{migrate, status};
 pub use pool::PoolStats;
 
+use config::Way;
 use connection::Connector;
 use db::Db;
 use failure::{Failure, Reached};
@@ -92,8 +97,8 @@ impl PgStore {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect(config: PgConfig, tasks: &TaskTracker) -> Result<Self, ConnectError> {
-        let (driver, target) = config.driver()?;
-        let connector = || Connector::new(tasks.clone());
+        let Way { driver, tls, target } = config.way()?;
+        let connector = || Connector::new(tasks.clone(), tls.clone());
         let (client, _) = connector().open_first(&driver, &target, config.connection_timeout).await?;
         check_ready(&client, &target).await?;
         drop(client);
@@ -105,7 +110,7 @@ impl PgStore {
         let store = Self {
             pool,
             lanes,
-            listening: Listening::new(&driver, config.seed),
+            listening: Listening::new(&driver, tls.clone(), config.seed),
             retries: Retries::new(config.max_retries, config.retry_delay, config.seed),
             counters,
             query_timeout: config.query_timeout,

@@ -5,6 +5,9 @@
 //!   credentials are the servers'; the sentinels' own are the parameters `sentinel_username` and `sentinel_password`;
 //! - `redis-cluster://[user:password@]host:6379,host:6379`: a cluster to which these nodes belong.
 //!
+//! `rediss`, `rediss-sentinel` and `rediss-cluster`, or `+tls` after the others, are the same under TLS: with everybody,
+//! also the sentinels and the servers they name. It cannot be had without verification.
+//!
 //! The spelling is that of Lettuce and fred, with the service in the path. What a person gets to read about a wrong
 //! URL is said by phoenix-config, which checks it first.
 
@@ -12,7 +15,7 @@ use redis::{ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, 
 
 const SENTINEL_PORT: &str = "26379";
 
-/// Where Redis is.
+/// Where Redis is. The places do not say whether TLS is spoken there.
 pub(super) enum Address {
     /// One server.
     Server(ConnectionInfo),
@@ -32,12 +35,17 @@ pub(super) enum Address {
 impl Address {
     /// # Errors
     /// When it cannot be understood. The error holds no part of the URL.
-    pub(super) fn parse(url: &str) -> Result<Self, RedisError> {
-        match url.split_once("://") {
-            Some(("redis-sentinel", rest)) => Self::parse_sentinel(&Parts::split(rest)),
-            Some(("redis-cluster", rest)) => Self::parse_cluster(&Parts::split(rest)),
-            _ => Ok(Self::Server(url.into_connection_info()?)),
-        }
+    /// And whether TLS is asked for.
+    pub(super) fn parse(url: &str) -> Result<(Self, bool), RedisError> {
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("the scheme is missing"))?;
+        let (plain, plus) = scheme.strip_suffix("+tls").map_or((scheme, false), |plain| (plain, true));
+        let address = match plain {
+            "redis-sentinel" | "rediss-sentinel" => Self::parse_sentinel(&Parts::split(rest))?,
+            "redis-cluster" | "rediss-cluster" => Self::parse_cluster(&Parts::split(rest))?,
+            "redis" | "rediss" => Self::Server(format!("redis://{rest}").into_connection_info()?),
+            _ => return Err(wrong("the scheme is not redis, redis-sentinel or redis-cluster")),
+        };
+        Ok((address, plus || plain.starts_with("rediss")))
     }
 
     fn parse_sentinel(parts: &Parts<'_>) -> Result<Self, RedisError> {
@@ -126,7 +134,7 @@ mod tests {
 
     #[test]
     fn one_server() {
-        let Ok(Address::Server(info)) = Address::parse("redis://me:p%40ss@cache:6380/3") else {
+        let Ok((Address::Server(info), false)) = Address::parse("redis://me:p%40ss@cache:6380/3") else {
             panic!("not understood")
         };
         assert_eq!(info.addr().to_string(), "cache:6380");
@@ -137,7 +145,7 @@ mod tests {
     #[test]
     fn sentinels() {
         let url = "redis-sentinel://me:p%40ss@a,b:5000,[::1],[::2]:5001/main/2?sentinel_password=s%2Fs";
-        let Ok(Address::Sentinel { sentinels, service, settings }) = Address::parse(url) else {
+        let Ok((Address::Sentinel { sentinels, service, settings }, false)) = Address::parse(url) else {
             panic!("not understood")
         };
         assert_eq!(shown(&sentinels), ["a:26379", "b:5000", "::1:26379", "::2:5001"]);
@@ -147,7 +155,8 @@ mod tests {
             let own = sentinel.redis_settings();
             assert_eq!((own.username(), own.password(), own.db()), (None, Some("s/s"), 0));
         }
-        let Ok(Address::Sentinel { sentinels, settings, .. }) = Address::parse("redis-sentinel://a/main")
+        let Ok((Address::Sentinel { sentinels, settings, .. }, false)) =
+            Address::parse("redis-sentinel://a/main")
         else {
             panic!("not understood")
         };
@@ -157,12 +166,39 @@ mod tests {
 
     #[test]
     fn clusters() {
-        let Ok(Address::Cluster(nodes)) = Address::parse("redis-cluster://:secret@a:7000,b,[::1]:7002/0")
+        let Ok((Address::Cluster(nodes), false)) =
+            Address::parse("redis-cluster://:secret@a:7000,b,[::1]:7002/0")
         else {
             panic!("not understood")
         };
         assert_eq!(shown(&nodes), ["a:7000", "b:6379", "::1:7002"]);
         assert!(nodes.iter().all(|node| node.redis_settings().password() == Some("secret")));
+    }
+
+    #[test]
+    fn tls_is_said_by_the_scheme_and_the_rest_is_the_same() {
+        for (plain, secure) in [
+            ("redis://:p@a:7000/3", ["rediss://:p@a:7000/3", "redis+tls://:p@a:7000/3"]),
+            (
+                "redis-sentinel://a,b/main/2",
+                ["rediss-sentinel://a,b/main/2", "redis-sentinel+tls://a,b/main/2"],
+            ),
+            ("redis-cluster://a,b:7000", ["rediss-cluster://a,b:7000", "redis-cluster+tls://a,b:7000"]),
+        ] {
+            let nodes = |url| match Address::parse(url).expect("an address") {
+                (Address::Server(info), tls) => (shown(&[info]), tls),
+                (Address::Sentinel { sentinels, service, .. }, tls) => {
+                    assert_eq!(service, "main");
+                    (shown(&sentinels), tls)
+                }
+                (Address::Cluster(nodes), tls) => (shown(&nodes), tls),
+            };
+            let (hosts, tls) = nodes(plain);
+            assert!(!tls, "{plain}");
+            for url in secure {
+                assert_eq!(nodes(url), (hosts.clone(), true), "{url}");
+            }
+        }
     }
 
     #[test]
@@ -176,8 +212,8 @@ mod tests {
             "redis-cluster://a,,hunter2",
             "redis-cluster://a/1",
             "redis-cluster://a:hunter2",
-            "rediss://hunter2",
-            "rediss-cluster://hunter2",
+            "redist://hunter2",
+            "redist-cluster://hunter2",
             "http://hunter2",
             "hunter2",
             "",

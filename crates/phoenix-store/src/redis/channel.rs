@@ -10,6 +10,7 @@ use super::connect::Target;
 use super::failure::{Failure, is_outage};
 use super::link::Link;
 use super::subscription::Subscription;
+use super::tls::Explained;
 
 /// Longest payload. Longer ones are neither published nor delivered.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
@@ -132,6 +133,7 @@ fn log(failure: &Failure, failures: u32) {
     match failure {
         Failure::Silent => tracing::debug!("no answer in time to the subscription"),
         Failure::Broken(error) | Failure::Refused(error) if failures == 0 || !is_outage(error) => {
+            let error = Explained(error);
             tracing::warn!(%error, "the subscription failed; it is tried again");
         }
         Failure::Broken(error) | Failure::Refused(error) => {

@@ -59,7 +59,7 @@ pub struct RedisCommands {
 
 enum Route {
     /// One server, or the master that sentinels name.
-    One(Lane),
+    One(Box<Lane>),
     Cluster(ClusterLanes),
 }
 
@@ -71,10 +71,11 @@ impl RedisCommands {
     pub fn new(config: &RedisConfig, clock: Arc<dyn Clock>) -> Result<Self, RedisUrlError> {
         let target = Arc::new(Target::new(config).map_err(RedisUrlError)?);
         let within = config.command_timeout;
-        let route = match ClusterLanes::new(Arc::clone(&target), within, Arc::clone(&clock)) {
-            Some(lanes) => Route::Cluster(lanes),
-            None => Route::One(Lane::new(Arc::clone(&target), None, target.name(), within, clock)),
-        };
+        let lanes = ClusterLanes::new(Arc::clone(&target), within, Arc::clone(&clock));
+        let route = lanes.map_or_else(
+            || Route::One(Box::new(Lane::new(Arc::clone(&target), None, target.name(), within, clock))),
+            Route::Cluster,
+        );
         Ok(Self {
             target,
             route,

@@ -20,6 +20,7 @@ use super::RedisConfig;
 use super::address::Address;
 use super::failure::is_outage;
 use super::nodes::ClusterNodes;
+use super::tls::RedisTls;
 
 /// Never exists. Deleting it is a write that changes nothing, so that a replica answers `READONLY`.
 const CHECK_KEY: &str = "phoenix:check";
@@ -33,6 +34,8 @@ const REDIRECTION_PAUSE_MS: u64 = 10;
 /// Where Redis is.
 pub(super) struct Target {
     place: Place,
+    /// How TLS is spoken with all of them; the places themselves do not say it.
+    tls: Option<RedisTls>,
     connect_timeout: Duration,
     command_timeout: Duration,
 }
@@ -56,7 +59,9 @@ pub(super) enum Connection {
 impl Target {
     /// Reads the address. Does not connect.
     pub(super) fn new(config: &RedisConfig) -> Result<Self, RedisError> {
-        let place = match Address::parse(&config.url)? {
+        let (address, secure) = Address::parse(&config.url)?;
+        let tls = secure.then(|| RedisTls::new(&config.trusted)).transpose()?;
+        let place = match address {
             Address::Server(info) => Place::Server(without_delay(info)),
             Address::Sentinel { sentinels, service, settings } => Place::Sentinel {
                 sentinels: sentinels.into_iter().map(without_delay).collect(),
@@ -68,8 +73,12 @@ impl Target {
                 known: Mutex::default(),
             },
         };
-        let target =
-            Self { place, connect_timeout: config.connect_timeout, command_timeout: config.command_timeout };
+        let target = Self {
+            place,
+            tls,
+            connect_timeout: config.connect_timeout,
+            command_timeout: config.command_timeout,
+        };
         if let Place::Cluster { seeds, .. } = &target.place {
             target.cluster(seeds.clone())?;
         }
@@ -153,8 +162,9 @@ impl Target {
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.connect_timeout))
             .set_push_sender(pushes);
-        let client = Client::open(info.set_redis_settings(settings))?;
-        client.get_multiplexed_async_connection_with_config(&options).await
+        self.client(info.set_redis_settings(settings))?
+            .get_multiplexed_async_connection_with_config(&options)
+            .await
     }
 
     /// Whether Redis takes writes; of a cluster, whether all masters are there.
@@ -187,6 +197,14 @@ impl Target {
         }
     }
 
+    /// For a server, under TLS if that is asked for. Everything but a cluster's own connections goes through here.
+    fn client(&self, info: ConnectionInfo) -> Result<Client, RedisError> {
+        Client::open(match &self.tls {
+            Some(tls) => tls.protect(info),
+            None => info,
+        })
+    }
+
     async fn server(
         &self,
         info: &ConnectionInfo,
@@ -195,7 +213,7 @@ impl Target {
         let options = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(answer_within));
-        Client::open(info.clone())?.get_multiplexed_async_connection_with_config(&options).await
+        self.client(info.clone())?.get_multiplexed_async_connection_with_config(&options).await
     }
 
     /// The master that the sentinels name. All are asked at once: one that hangs, or knows only the old master, must
@@ -245,14 +263,17 @@ impl Target {
     }
 
     fn cluster(&self, nodes: Vec<ConnectionInfo>) -> Result<ClusterClient, RedisError> {
-        ClusterClient::builder(nodes)
+        let builder = ClusterClient::builder(nodes)
             .connection_timeout(self.connect_timeout)
             .response_timeout(self.command_timeout)
             .retries(REDIRECTIONS)
             .min_retry_wait(1)
             .max_retry_wait(REDIRECTION_PAUSE_MS)
-            .tcp_settings(nodelay())
-            .build()
+            .tcp_settings(nodelay());
+        match &self.tls {
+            Some(tls) => tls.protect_cluster(builder).build(),
+            None => builder.build(),
+        }
     }
 }
 

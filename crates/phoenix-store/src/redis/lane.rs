@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::connect::Target;
 use super::failure::Reply;
+use super::tls::Explained;
 
 /// Shortest time between the beginnings of two attempts to connect.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(100);
@@ -147,7 +148,7 @@ impl Lane {
             Err(error) => {
                 *slot = Slot::Down { began: Some(began) };
                 drop(slot);
-                self.tell(&error);
+                self.tell(&Explained(&error));
                 None
             }
         }

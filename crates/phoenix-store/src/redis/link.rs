@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::connect::{Connection, Target};
 use super::failure::Failure;
+use super::tls::Explained;
 
 /// One failure opens it. It has no pause: who probes decides how often.
 const BREAKER: BreakerLimits =
@@ -178,7 +179,7 @@ impl Link {
                 return call.succeeded();
             }
             Failure::Silent => self.give_up(used, &"no answer in time"),
-            Failure::Broken(error) => self.give_up(used, error),
+            Failure::Broken(error) => self.give_up(used, &Explained(error)),
         }
         call.failed(self.clock.mono());
     }

@@ -12,11 +12,13 @@ mod commands;
 mod connect;
 mod entry;
 mod failure;
+mod inspect;
 mod lane;
 mod link;
 mod nodes;
 mod slots;
 mod subscription;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,15 +31,21 @@ use redis::{AsyncCommands, Cmd, RedisError};
 
 pub use channel::{Delivered, MAX_PAYLOAD_BYTES, RedisChannel, RedisReceiver};
 pub use commands::{CommandError, CommandStats, MAX_COMMANDS, RedisCommands};
+pub use inspect::{RedisFacts, RedisInspectError, RedisServerFacts, inspect};
 
 use connect::Target;
 use link::Link;
 
+use crate::tls::Authorities;
+
 /// How to reach Redis.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://...`, `redis-sentinel://...` or `redis-cluster://...`; `address.rs` says what may follow.
+    /// `redis://...`, `redis-sentinel://...` or `redis-cluster://...`, or `rediss...` for TLS; `address.rs` says what
+    /// may follow.
     pub url: String,
+    /// Whom a server is believed that shows a certificate of theirs. Not used without TLS.
+    pub trusted: Authorities,
     /// A command not answered by then has failed.
     pub command_timeout: Duration,
     /// A connection not made by then has failed.

@@ -55,7 +55,7 @@ pub(super) fn check(connection: &Connection, config: &SqliteConfig) -> Result<()
     Err(ConnectError::NotMigrated { found, needed: migrate::newest(SQLITE) })
 }
 
-fn status_of(connection: &Connection) -> rusqlite::Result<Result<MigrationStatus, ConnectError>> {
+pub(super) fn status_of(connection: &Connection) -> rusqlite::Result<Result<MigrationStatus, ConnectError>> {
     let applied = applied(connection)?;
     Ok(match migrate::pending(SQLITE, &applied) {
         Ok(pending) => Ok(MigrationStatus { pending: pending.to_vec(), applied }),

@@ -12,6 +12,7 @@ mod events;
 mod external;
 mod failure;
 mod file;
+mod inspect;
 mod instance;
 mod invalidations;
 mod migrations;
@@ -32,6 +33,7 @@ use phoenix_auth::model::{Durable, Relaxed, SessionId};
 use phoenix_auth::ports::StoreError;
 
 pub use config::SqliteConfig;
+pub use inspect::{SqliteFacts, inspect};
 pub use migrations::{migrate, status};
 
 use failure::Failure;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use phoenix_auth::ports::Store;
 use phoenix_store::postgres::{self, PgConfig, PgStore};
 use phoenix_store::sqlite::{self, SqliteConfig, SqliteStore};
+use phoenix_store::tls::Authorities;
 use phoenix_store::{InstanceStore, StoreStatus};
 use phoenix_testkit::postgres::Postgres;
 use tempfile::TempDir;
@@ -66,6 +67,7 @@ pub(crate) async fn pg_store(config: PgConfig) -> PgStore {
 pub(crate) fn pg_config(url: String) -> PgConfig {
     PgConfig {
         url,
+        trusted: Authorities::none(),
         pool_max: 8,
         pool_min: 0,
         connection_timeout: Duration::from_secs(10),

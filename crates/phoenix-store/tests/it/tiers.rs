@@ -90,6 +90,7 @@ impl Node {
 fn redis_config(url: String) -> RedisConfig {
     RedisConfig {
         url,
+        trusted: phoenix_store::tls::Authorities::none(),
         command_timeout: Duration::from_secs(2),
         connect_timeout: Duration::from_secs(2),
         lifetime: Duration::from_mins(10),

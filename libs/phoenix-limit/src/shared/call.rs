@@ -52,6 +52,13 @@ impl Place {
     }
 }
 
+/// The key of the hash in which the nodes of an installation leave signs of life: its values are
+/// `microseconds:standing`. For tools that look at Redis.
+#[must_use]
+pub fn nodes_key(installation: u32) -> String {
+    Place { installation, partition: 0 }.nodes()
+}
+
 /// Names a node in Redis.
 pub(super) fn node_name(node: u64) -> String {
     format!("{node:016x}")

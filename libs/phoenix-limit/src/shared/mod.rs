@@ -20,6 +20,7 @@ mod situation;
 mod tests;
 mod tick;
 
+pub use call::nodes_key;
 pub use health::{SharedHealth, Source};
 pub use link::{Link, LinkError, SingleServer};
 pub use message::CHANNEL;

@@ -10,3 +10,4 @@ mod plans;
 mod pool;
 mod refusals;
 mod standby;
+mod tls;

@@ -4,6 +4,7 @@ mod channel;
 mod commands;
 mod lanes;
 mod outages;
+mod tls;
 mod topologies;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use phoenix_auth::model::{ActiveSession, Email, KeyRing, Moment, Profile, Role, 
 use phoenix_auth::ports::Clock;
 use phoenix_cache::Seq;
 use phoenix_store::redis::{RedisConfig, RedisSessions};
+use phoenix_store::tls::Authorities;
 use phoenix_testkit::wait;
 
 use crate::fixtures::{NOON, new_session, new_user, next_hash};
@@ -44,6 +46,7 @@ fn now() -> Instant {
 fn config(url: String) -> RedisConfig {
     RedisConfig {
         url,
+        trusted: Authorities::none(),
         command_timeout: COMMAND_TIMEOUT,
         connect_timeout: Duration::from_secs(1),
         lifetime: Duration::from_mins(10),
@@ -51,8 +54,12 @@ fn config(url: String) -> RedisConfig {
 }
 
 fn sessions(url: String) -> RedisSessions {
+    sessions_with(&config(url))
+}
+
+fn sessions_with(config: &RedisConfig) -> RedisSessions {
     let keys = KeyRing::derive(b"a secret for tests");
-    RedisSessions::new(&config(url), keys, Arc::new(Running(now()))).expect("an address")
+    RedisSessions::new(config, keys, Arc::new(Running(now()))).expect("an address")
 }
 
 /// An entry that no other call returns.
