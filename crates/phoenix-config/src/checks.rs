@@ -1,10 +1,15 @@
 //! Rules between settings: what each setting allows alone, but not together. Reports to the loader, changes nothing.
 
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
 use crate::{
     config::Stack,
     loader::Loader,
-    settings::{Accounts, Database, Geo, Password, Server, Session, StackSettings},
-    values::{ByteSize, Environment, ProxyProtocol, Reaction, Secret},
+    settings::{
+        Accounts, Database, ForwardAuth, Gateway, Geo, Password, Server, Session, StackSettings, Tls,
+    },
+    values::{ByteSize, Environment, Origin, ProxyProtocol, Reaction, Scheme, Secret},
 };
 
 /// OWASP's smallest equivalent parameters of Argon2id, from the most memory: memory and the passes that it needs.
@@ -16,6 +21,9 @@ const ARGON2_MINIMA: [(ByteSize, u32); 5] = [
     (ByteSize::from_mib(9), 4),
     (ByteSize::from_mib(7), 5),
 ];
+
+/// Shortest time that makes a domain fit for the browsers' own list (<https://hstspreload.org>).
+const PRELOAD_MIN: Duration = Duration::from_hours(365 * 24);
 
 /// Proxies are known by their addresses or by their number, and one that speaks the PROXY protocol by its address.
 pub(crate) fn proxies(loader: &mut Loader<'_>, server: Option<&Server>) {
@@ -32,6 +40,55 @@ pub(crate) fn proxies(loader: &mut Loader<'_>, server: Option<&Server>) {
         let reason = "nobody may send it: no proxy is trusted";
         let remedy = "set server.trusted_proxies (PHOENIX_TRUSTED_PROXIES) to the addresses of the proxies";
         loader.conflict("server.proxy_protocol", reason.to_owned(), remedy.to_owned());
+    }
+}
+
+/// What belongs to HTTPS needs a certificate, and browsers that use https see an address with https.
+pub(crate) fn tls(loader: &mut Loader<'_>, tls: Option<&Tls>, server: Option<&Server>) {
+    let (Some(tls), Some(server), true) = (tls, server, loader.is_complete()) else { return };
+    if tls.certificates.is_empty() {
+        let needing = [
+            ("tls.redirect_listen", "PHOENIX_TLS_REDIRECT_LISTEN", tls.redirect_listen.is_some()),
+            ("tls.admin_client_ca", "PHOENIX_TLS_ADMIN_CLIENT_CA", tls.admin_client_ca.is_some()),
+        ];
+        for (key, env, _) in needing.into_iter().filter(|(_, _, is_set)| *is_set) {
+            let reason = "there is no HTTPS: tls.certificates is not set".to_owned();
+            let remedy = format!("set tls.certificates (PHOENIX_TLS_CERTIFICATES), or unset {key} ({env})");
+            loader.conflict(key, reason, remedy);
+        }
+        return;
+    }
+    if server.public_url.as_ref().is_some_and(|url| url.scheme() == Scheme::Http) {
+        let reason = "browsers reach Phoenix by HTTPS: tls.certificates is set".to_owned();
+        let remedy = "set server.public_url (PHOENIX_PUBLIC_URL) to an address with https://, or unset \
+                      tls.certificates (PHOENIX_TLS_CERTIFICATES)";
+        loader.conflict("server.public_url", reason, remedy.to_owned());
+    }
+    if tls.redirect_listen.is_some_and(|address| address.port() != 0 && address == server.listen) {
+        let reason = format!("HTTPS is there: {}", loader.describe("server.listen"));
+        let remedy = "set tls.redirect_listen (PHOENIX_TLS_REDIRECT_LISTEN) to another port";
+        loader.conflict("tls.redirect_listen", reason, remedy.to_owned());
+    }
+    if tls.hsts_preload && (!tls.hsts_subdomains || tls.hsts < PRELOAD_MIN) {
+        let reason = "browsers take up only who says it for a year and for all subdomains".to_owned();
+        let remedy = "set tls.hsts (PHOENIX_TLS_HSTS) to at least 365d and tls.hsts_subdomains \
+                      (PHOENIX_TLS_HSTS_SUBDOMAINS) to true, or unset tls.hsts_preload (PHOENIX_TLS_HSTS_PRELOAD)";
+        loader.conflict("tls.hsts_preload", reason, remedy.to_owned());
+    }
+}
+
+/// Who may ask about requests of others is who is trusted about addresses.
+pub(crate) fn forward_auth(loader: &mut Loader<'_>, section: Option<&ForwardAuth>, server: Option<&Server>) {
+    let Some((section, server)) = section.zip(server).filter(|_| loader.is_complete()) else { return };
+    if section.spoe_listen.is_some() && server.trusted_proxies.is_empty() && server.trusted_hops == 0 {
+        let reason = "nobody may ask there: no proxy is trusted";
+        let remedy = "set server.trusted_proxies (PHOENIX_TRUSTED_PROXIES) to the addresses of HAProxy";
+        loader.conflict("forward_auth.spoe_listen", reason.to_owned(), remedy.to_owned());
+    }
+    if section.spoe_listen == Some(server.listen) && server.listen.port() != 0 {
+        let reason = "server.listen is the same address";
+        let remedy = "HAProxy needs a port of its own, such as 127.0.0.1:8081";
+        loader.conflict("forward_auth.spoe_listen", reason.to_owned(), remedy.to_owned());
     }
 }
 
@@ -111,6 +168,37 @@ pub(crate) fn reactions(loader: &mut Loader<'_>, session: Option<&Session>, geo:
             loader.conflict(key, reason, remedy);
         }
     }
+}
+
+/// An application is somebody else.
+pub(crate) fn gateway(loader: &mut Loader<'_>, gateway: Option<&Gateway>, server: Option<&Server>) {
+    let (Some(gateway), Some(server), true) = (gateway, server, loader.is_complete()) else { return };
+    let of_tables = gateway.upstreams.iter().flat_map(|upstream| &upstream.servers);
+    let servers = gateway.upstream.iter().map(|origin| ("gateway.upstream", origin));
+    for (key, origin) in servers.chain(of_tables.map(|origin| ("gateway.upstreams", origin))) {
+        if leads_to(origin, server.listen) {
+            let reason =
+                format!("\"{origin}\" leads to Phoenix itself: {}", loader.describe("server.listen"));
+            let remedy = "name the address that the application listens on, or set server.listen \
+                          (PHOENIX_LISTEN) to another one";
+            loader.conflict(key, reason, remedy.to_owned());
+        }
+    }
+}
+
+/// Whether a connection to this origin is one to this address, as far as it can be known without asking a resolver.
+fn leads_to(origin: &Origin, listen: SocketAddr) -> bool {
+    let host = origin.host().trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<IpAddr>().ok();
+    let is_here = match address {
+        Some(address) => {
+            address == listen.ip()
+                || address.is_unspecified()
+                || (listen.ip().is_unspecified() && address.is_loopback())
+        }
+        None => origin.is_loopback() && (listen.ip().is_unspecified() || listen.ip().is_loopback()),
+    };
+    is_here && origin.port() == listen.port()
 }
 
 pub(crate) fn password(loader: &mut Loader<'_>, password: Option<&Password>) {

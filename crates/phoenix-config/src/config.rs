@@ -8,8 +8,8 @@ use crate::{
     loader::Loader,
     setting::{AnySetting, Section},
     settings::{
-        Accounts, Cache, Data, Database, Geo, Identity, Limits, Log, Password, Redis, Secrets, Server,
-        Session, StackSettings,
+        Accounts, Cache, Data, Database, ForwardAuth, Gateway, Geo, Identity, Limits, Log, Password, Redis,
+        Secrets, Server, Session, StackSettings, Tls,
     },
     values::{Origin, ProjectId, Secret},
 };
@@ -19,6 +19,8 @@ use crate::{
 pub struct Config {
     /// Listening, connections and request limits.
     pub server: Server,
+    /// HTTPS.
+    pub tls: Tls,
     /// Files of Phoenix's own.
     pub data: Data,
     /// The PostgreSQL database.
@@ -31,6 +33,10 @@ pub struct Config {
     pub session: Session,
     /// Rate limits.
     pub limits: Limits,
+    /// The application that Phoenix stands in front of.
+    pub gateway: Gateway,
+    /// Beside another proxy.
+    pub forward_auth: ForwardAuth,
     /// Where addresses are.
     pub geo: Geo,
     /// Password rules and hashing.
@@ -71,12 +77,15 @@ pub struct Stack {
 /// The sections in the order in which they are documented.
 pub(crate) const SECTIONS: &[Section] = &[
     Server::SECTION,
+    Tls::SECTION,
     Data::SECTION,
     Database::SECTION,
     Redis::SECTION,
     Cache::SECTION,
     Session::SECTION,
     Limits::SECTION,
+    Gateway::SECTION,
+    ForwardAuth::SECTION,
     Geo::SECTION,
     Password::SECTION,
     Accounts::SECTION,
@@ -95,12 +104,15 @@ impl Config {
     /// Resolves every section before any is given up on, so that all errors are collected.
     pub(crate) fn resolve(loader: &mut Loader<'_>) -> Option<Self> {
         let server = Server::resolve(loader);
+        let tls = Tls::resolve(loader);
         let data = Data::resolve(loader);
         let database = Database::resolve(loader);
         let redis = Redis::resolve(loader);
         let cache = Cache::resolve(loader);
         let session = Session::resolve(loader);
         let limits = Limits::resolve(loader);
+        let gateway = Gateway::resolve(loader);
+        let forward_auth = ForwardAuth::resolve(loader);
         let geo = Geo::resolve(loader);
         let password = Password::resolve(loader);
         let accounts = Accounts::resolve(loader);
@@ -109,20 +121,26 @@ impl Config {
         let identity = Identity::resolve(loader);
         let log = Log::resolve(loader);
         checks::proxies(loader, server.as_ref());
+        checks::tls(loader, tls.as_ref(), server.as_ref());
+        checks::forward_auth(loader, forward_auth.as_ref(), server.as_ref());
         checks::database(loader, database.as_ref());
         checks::session(loader, session.as_ref());
         checks::role_timeouts(loader, session.as_ref());
         checks::reactions(loader, session.as_ref(), geo.as_ref());
+        checks::gateway(loader, gateway.as_ref(), server.as_ref());
         checks::password(loader, password.as_ref());
         checks::accounts(loader, accounts.as_ref(), server.as_ref());
         Some(Self {
             server: server?,
+            tls: tls?,
             data: data?,
             database: database?,
             redis: redis?,
             cache: cache?,
             session: session?,
             limits: limits?,
+            gateway: gateway?,
+            forward_auth: forward_auth?,
             geo: geo?,
             password: password?,
             accounts: accounts?,

@@ -20,21 +20,26 @@ mod setting;
 mod settings;
 mod sources;
 mod suggest;
+mod supervisor;
 mod values;
 
 pub use config::{Config, Stack};
 pub use docs::{example_toml, json_schema, reference_markdown};
 pub use effective::{Effective, EffectiveSetting};
 pub use error::{ConfigError, ConfigErrors, Source};
+pub use kinds::duration_text;
 pub use loader::{Loaded, load};
 pub use setting::Literal;
 pub use settings::{
-    Accounts, Cache, Data, Database, Geo, Identity, Limits, Log, Password, Redis, Secrets, Server, Session,
+    Accounts, Cache, Data, Database, ForwardAuth, Gateway, Geo, Identity, Limits, Log, Password, Redis,
+    Secrets, Server, Session, Tls,
 };
 pub use sources::{FileSource, Sources};
+pub use supervisor::Supervisor;
 pub use values::{
-    ByteSize, DatabaseUrl, EmailAddress, Environment, ForwardedHeader, HttpMethod, LimitClass, LimitCount,
-    LimitKey, LimitRoute, LimitWindow, LogFormat, NetworkLimit, OidcIssuer, Origin, ProjectId, ProxyProtocol,
-    Reaction, RedisUrl, Registration, RoleTimeouts, Scheme, Secret, SessionCapPolicy, SignatureAlgorithm,
-    WorkerCount,
+    AmbiguousPaths, ByteSize, CertificateFiles, DatabaseUrl, EmailAddress, Environment, ForwardedHeader,
+    GatewayRoute, GatewayUpstream, HeaderEdits, HttpMethod, LimitClass, LimitCount, LimitKey, LimitRoute,
+    LimitWindow, LogFormat, NetworkLimit, OidcIssuer, Origin, PageUrl, ProjectId, ProxyProtocol, Reaction,
+    RedisUrl, Registration, RoleTimeouts, RouteAuth, RouteClass, RouteCors, Scheme, Secret, SessionCapPolicy,
+    SignatureAlgorithm, TlsVersion, UpstreamProtocol, WorkerCount,
 };

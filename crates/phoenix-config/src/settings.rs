@@ -9,15 +9,21 @@ use ipnet::IpNet;
 
 use crate::{
     kinds::{
-        Boolean, Bytes, Choice, Database as DatabaseKind, Directory, Email, FilePath, Integer, Issuer,
-        LimitClasses, LimitRoutes, List, Milliseconds, Network, Optional, Project, RedisServer, SecretText,
-        SocketAddress, Span, Text, TimesOfRole, TrustedNetwork, WebOrigin, WebhookSecret, Workers,
+        Boolean, Bytes, CertificatePair, Choice, Database as DatabaseKind, Directory, Email, FilePath,
+        GatewayRoutes, GatewayUpstreams, Integer, Issuer, LimitClasses, LimitRoutes, List, Milliseconds,
+        Network, Optional, Page, Project, RedisServer, SecretText, SocketAddress, Span, Text, TimesOfRole,
+        TrustedNetwork, WebOrigin, WebhookSecret, Workers,
+        gateway_parts::{
+            AUDIENCE, CA_FILE, CONNECT, DEADLINE, HEALTH_INTERVAL, HealthPath, IDLE, MAX_BODY,
+            MAX_CONNECTIONS, PROTOCOL, SERVERS,
+        },
     },
     setting::section,
     values::{
-        ByteSize, DatabaseUrl, EmailAddress, Environment, ForwardedHeader, LimitClass, LimitRoute, LogFormat,
-        OidcIssuer, Origin, ProjectId, ProxyProtocol, Reaction, RedisUrl, Registration, RoleTimeouts, Secret,
-        SessionCapPolicy, WorkerCount,
+        ByteSize, CertificateFiles, DatabaseUrl, EmailAddress, Environment, ForwardedHeader, GatewayRoute,
+        GatewayUpstream, LimitClass, LimitRoute, LogFormat, OidcIssuer, Origin, PageUrl, ProjectId,
+        ProxyProtocol, Reaction, RedisUrl, Registration, RoleTimeouts, Secret, SessionCapPolicy, TlsVersion,
+        UpstreamProtocol, WorkerCount,
     },
 };
 
@@ -86,8 +92,55 @@ section! {
         max_body_bytes: ByteSize = "server.max_body_bytes", "PHOENIX_MAX_BODY_BYTES", Bytes { min: ByteSize::from_kib(1), max: ByteSize::from_mib(16) } => "64KiB";
         /// Time that requests have to finish when the server stops.
         drain_timeout: Duration = "server.drain_timeout", "PHOENIX_DRAIN_TIMEOUT", span(0, HOUR) => "30s";
+        /// Time that idle connections stay open when the server stops, for requests that are on their way.
+        ///
+        /// Each is answered, and told to close its connection. Connections idle for longer are closed.
+        drain_idle: Duration = "server.drain_idle", "PHOENIX_DRAIN_IDLE", span(0, 5 * MINUTE) => "5s";
+        /// Time that the server goes on as before after it was told to stop, but says it is not ready.
+        ///
+        /// For load balancers that hear of it late: 5s or more in Kubernetes. Not where a successor takes over.
+        drain_delay: Duration = "server.drain_delay", "PHOENIX_DRAIN_DELAY", span(0, 5 * MINUTE) => "0s";
+        /// Unix socket over which a new process takes over from the running one without a failed request.
+        ///
+        /// The new one is started with the same path while the old one runs. Only the same user may.
+        handover_socket: Option<PathBuf> = "server.handover_socket", "PHOENIX_HANDOVER_SOCKET", Optional(FilePath { example: "/run/phoenix/handover.sock" }) => none;
         /// Most requests at once on one HTTP/2 connection.
         http2_max_streams: u32 = "server.http2_max_streams", "PHOENIX_HTTP2_MAX_STREAMS", Integer { min: 1_u32, max: 10_000 } => "128";
+    }
+}
+
+section! {
+    "tls"
+    /// HTTPS on `server.listen`. It is spoken as soon as there is a certificate.
+    pub struct Tls {
+        /// Certificates with their keys, in PEM files: `fullchain.pem:privkey.pem`, or one file that holds both.
+        ///
+        /// The first certificate of a file is the server's, those after it lead to its authority. With several, the one
+        /// whose names fit what a client asks for is used, and the first one where none does. The files are read again
+        /// when they change.
+        certificates: Vec<CertificateFiles> = "tls.certificates", "PHOENIX_TLS_CERTIFICATES", List { of: CertificatePair, max: 64 } => "";
+        /// Oldest version of TLS that clients may use.
+        min_version: TlsVersion = "tls.min_version", "PHOENIX_TLS_MIN_VERSION", Choice::<TlsVersion>::NEW => "1.2";
+        /// Address and port of plain HTTP on which every request is sent on to HTTPS, and nothing else is served.
+        redirect_listen: Option<SocketAddr> = "tls.redirect_listen", "PHOENIX_TLS_REDIRECT_LISTEN", Optional(SocketAddress) => none;
+        /// How long browsers remember to use HTTPS only (`Strict-Transport-Security`); 0 tells them nothing.
+        ///
+        /// Never told for `localhost` and loopback addresses, which other servers of the same machine use, too.
+        hsts: Duration = "tls.hsts", "PHOENIX_TLS_HSTS", span(0, 800 * DAY) => "365d";
+        /// Whether that is meant for all subdomains, too.
+        hsts_subdomains: bool = "tls.hsts_subdomains", "PHOENIX_TLS_HSTS_SUBDOMAINS", Boolean => "false";
+        /// Whether browsers may have the domain in the list they come with, which is hard to undo.
+        ///
+        /// Needs `tls.hsts_subdomains` and `tls.hsts` of at least a year (<https://hstspreload.org>).
+        hsts_preload: bool = "tls.hsts_preload", "PHOENIX_TLS_HSTS_PRELOAD", Boolean => "false";
+        /// PEM file with the authorities of administrators' client certificates.
+        ///
+        /// When it is set, administrators need such a certificate besides their session; others need none.
+        admin_client_ca: Option<PathBuf> = "tls.admin_client_ca", "PHOENIX_TLS_ADMIN_CLIENT_CA", Optional(FilePath { example: "/etc/phoenix/tls/administrators.pem" }) => none;
+        /// PEM file with authorities that outgoing connections trust beside Mozilla's list.
+        ///
+        /// It counts for the database, Redis, identity providers and the application. The system's own list is not used.
+        trust_file: Option<PathBuf> = "tls.trust_file", "PHOENIX_TRUST_FILE", Optional(FilePath { example: "/etc/phoenix/authorities.pem" }) => none;
     }
 }
 
@@ -106,7 +159,10 @@ section! {
     pub struct Database {
         /// Database that holds the truth; when it is not set, the embedded one in `data.dir`.
         ///
-        /// `sslmode=require` and stricter refuse to connect without TLS.
+        /// Parameters behind a `?` are libpq's: `sslmode` (`disable`, `prefer`, `require`, `verify-ca`, `verify-full`),
+        /// `sslrootcert`, `sslcert` and `sslkey`, `channel_binding`. Under TLS the server is always verified, by
+        /// `tls.trust_file` and Mozilla's list unless `sslrootcert` names a file; with `prefer`, the default, too, if the
+        /// server offers TLS. Without `sslmode` there is no TLS to this machine.
         url: Option<DatabaseUrl> = "database.url", "DATABASE_URL", Optional(DatabaseKind) => none;
         /// Most connections to the database.
         pool_max: usize = "database.pool_max", "DB_POOL_MAX", Integer { min: 1_usize, max: 1000 } => "50";
@@ -141,7 +197,8 @@ section! {
         /// `redis-cluster://[user:password@]host:6379,host:6379`, and the master that sentinels name
         /// `redis-sentinel://[user:password@]host:26379,host:26379/service[/database]`, with `?sentinel_password=` if
         /// the sentinels have one of their own.
-        /// `rediss://` is refused at start: TLS to Redis is not built yet.
+        /// `rediss`, `rediss-cluster` and `rediss-sentinel` are the same under TLS, with certificates that `tls.trust_file`
+        /// or Mozilla's list vouches for.
         url: Option<RedisUrl> = "redis.url", "REDIS_URL", Optional(RedisServer) => none;
         /// Time that Redis has to answer a command before Phoenix goes on without it.
         command_timeout: Duration = "redis.command_timeout", "PHOENIX_REDIS_COMMAND_TIMEOUT", span(MILLISECOND, 10 * SECOND) => "50ms";
@@ -251,9 +308,17 @@ const LIMIT_ROUTES: &str = r#"[
     { methods = ["POST"], path = "/api/phoenix/webhooks/stack", class = "webhooks" },
     { methods = ["POST", "PUT", "PATCH"], path = "/api/upload/{*rest}", class = "upload" },
     { methods = ["POST", "PUT", "PATCH"], path = "/api/uploads/{*rest}", class = "upload" },
+    { methods = ["POST", "PUT", "PATCH"], path = "/api/{resource}/upload/{*rest}", class = "upload" },
+    { methods = ["POST", "PUT", "PATCH"], path = "/api/{resource}/{id}/upload/{*rest}", class = "upload" },
+    { methods = ["POST", "PUT", "PATCH"], path = "/upload/{*rest}", class = "upload" },
+    { methods = ["POST", "PUT", "PATCH"], path = "/uploads/{*rest}", class = "upload" },
     { path = "/api/search/{*rest}", class = "search" },
+    { path = "/api/{resource}/search/{*rest}", class = "search" },
+    { path = "/search/{*rest}", class = "search" },
     { path = "/api/ai/{*rest}", class = "ai" },
+    { path = "/api/{resource}/ai/{*rest}", class = "ai" },
     { path = "/api/{*rest}", class = "api" },
+    { methods = ["POST", "PUT", "PATCH", "DELETE"], path = "/{*rest}", class = "api" },
 ]"#;
 
 section! {
@@ -283,6 +348,76 @@ section! {
         /// class `none` is not limited. They come before those that are there by default. The environment and the
         /// command line hold them as a TOML array of tables, in place of all that the file has.
         routes: Vec<LimitRoute> = "limits.routes", "PHOENIX_LIMITS_ROUTES", LimitRoutes { built_in: LIMIT_ROUTES } => "[]";
+    }
+}
+
+section! {
+    "gateway"
+    /// The application that Phoenix stands in front of. `gateway.routes` is read again on `SIGHUP`; everything else takes
+    /// effect at a start.
+    pub struct Gateway {
+        /// Servers of the application, which all answer the same: `http://host:port` or `https://host:port`.
+        ///
+        /// This is the upstream `default`. When it is not set, Phoenix answers its own paths only.
+        upstream: Vec<Origin> = "gateway.upstream", "PHOENIX_UPSTREAM", SERVERS => "";
+        /// Largest body of a request to an application.
+        max_body: ByteSize = "gateway.max_body", "PHOENIX_GATEWAY_MAX_BODY", MAX_BODY => "100MiB";
+        /// Time that an application has from the end of a request to the head of its answer.
+        deadline: Duration = "gateway.deadline", "PHOENIX_GATEWAY_DEADLINE", DEADLINE => "60s";
+        /// Longest pause within a body, or within a `WebSocket` or another tunnel.
+        idle_timeout: Duration = "gateway.idle_timeout", "PHOENIX_GATEWAY_IDLE_TIMEOUT", IDLE => "5m";
+        /// Time to open a connection to an application.
+        connect_timeout: Duration = "gateway.connect_timeout", "PHOENIX_GATEWAY_CONNECT_TIMEOUT", CONNECT => "3s";
+        /// What is spoken with applications; `auto` is HTTP/1.1, and with TLS HTTP/2 where the server offers it.
+        ///
+        /// Upgrades, such as `WebSocket`, need HTTP/1.1.
+        protocol: UpstreamProtocol = "gateway.protocol", "PHOENIX_GATEWAY_PROTOCOL", PROTOCOL => "auto";
+        /// Most requests at once to each server of an application; of more, the client is told to come back.
+        max_connections: usize = "gateway.max_connections", "PHOENIX_GATEWAY_MAX_CONNECTIONS", MAX_CONNECTIONS => "1024";
+        /// What servers are asked for to see whether they are up; when it is not set, requests alone tell.
+        health_path: Option<String> = "gateway.health_path", "PHOENIX_GATEWAY_HEALTH_PATH", Optional(HealthPath) => none;
+        /// How often servers are asked whether they are up.
+        health_interval: Duration = "gateway.health_interval", "PHOENIX_GATEWAY_HEALTH_INTERVAL", HEALTH_INTERVAL => "5s";
+        /// Audience of the assertions that the application `default` is sent; another upstream's is its name.
+        audience: String = "gateway.audience", "PHOENIX_GATEWAY_AUDIENCE", AUDIENCE => "app";
+        /// Certificates of authorities, PEM, that applications' certificates may come from, besides the system's.
+        ca_file: Option<PathBuf> = "gateway.ca_file", "PHOENIX_GATEWAY_CA_FILE", Optional(CA_FILE) => none;
+        /// Further applications by name: `[gateway.upstreams.reports]` and below it `servers` and their settings.
+        ///
+        /// What is not written is as it stands in `[gateway]`. The environment and the command line hold them as a TOML
+        /// table, in place of all that the file has.
+        upstreams: Vec<GatewayUpstream> = "gateway.upstreams", "PHOENIX_GATEWAY_UPSTREAMS", GatewayUpstreams => "{}";
+        /// What holds for which requests: `[[gateway.routes]]` and below it `path` and what is not as by default.
+        ///
+        /// `{id}` is any one part of a path, `{*rest}` at its end anything or nothing. The most specific route counts,
+        /// in any order. What has no route goes to the upstream `default`, with `auth = "optional"`. The environment and
+        /// the command line hold them as a TOML array of tables, in place of all that the file has.
+        routes: Vec<GatewayRoute> = "gateway.routes", "PHOENIX_GATEWAY_ROUTES", GatewayRoutes => "[]";
+        /// How long an assertion counts that tells an application who is asking.
+        assertion_lifetime: Duration = "gateway.assertion_lifetime", "PHOENIX_ASSERTION_LIFETIME", span(10 * SECOND, HOUR) => "60s";
+        /// Age at which the key that signs assertions is replaced; it stays published for as long as its assertions count.
+        assertion_rotation: Duration = "gateway.assertion_rotation", "PHOENIX_ASSERTION_ROTATION", span(HOUR, 400 * DAY) => "30d";
+        /// Files with the keys that sign assertions (P-256, PKCS #8, PEM), the first of which signs.
+        ///
+        /// When there are none, keys follow from the secret key and are replaced by themselves.
+        assertion_keys: Vec<PathBuf> = "gateway.assertion_keys", "PHOENIX_ASSERTION_KEYS", List { of: FilePath { example: "/etc/phoenix/assertion.pem" }, max: 8 } => "";
+    }
+}
+
+section! {
+    "forward_auth"
+    /// Beside another proxy, which asks Phoenix about each request (`/api/phoenix/verify`, Envoy's external
+    /// authorization, HAProxy's SPOE). Only `server.trusted_proxies` may ask.
+    pub struct ForwardAuth {
+        /// Page to which browsers are sent to sign in, instead of 401.
+        ///
+        /// Where they wanted to go is added as `rd`, if it is at `server.public_url` or one of
+        /// `server.allowed_origins`.
+        sign_in_url: Option<PageUrl> = "forward_auth.sign_in_url", "PHOENIX_SIGN_IN_URL", Optional(Page) => none;
+        /// Address and port for HAProxy (SPOE); when it is not set, there is none.
+        ///
+        /// The protocol has no encryption and no password: an address that only HAProxy reaches.
+        spoe_listen: Option<SocketAddr> = "forward_auth.spoe_listen", "PHOENIX_SPOE_LISTEN", Optional(SocketAddress) => none;
     }
 }
 

@@ -114,7 +114,8 @@ fn from_text(text: &str) -> Option<Duration> {
 }
 
 /// The duration with the largest unit that is exact: `7d`, `90m`, `250ms`.
-pub(crate) fn to_text(span: Duration) -> String {
+#[must_use]
+pub fn to_text(span: Duration) -> String {
     let total_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let exact = UNITS.iter().find(|(_, factor)| total_ms != 0 && total_ms.is_multiple_of(*factor));
     let (unit, factor) = exact.copied().unwrap_or(("s", 1000));

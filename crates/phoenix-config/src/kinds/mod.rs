@@ -5,8 +5,13 @@
 
 mod boolean;
 mod bytes;
+mod certificate;
 mod choice;
 mod duration;
+mod gateway_headers;
+pub(crate) mod gateway_parts;
+mod gateway_routes;
+mod gateway_upstreams;
 mod integer;
 mod issuer;
 mod limit_classes;
@@ -25,8 +30,12 @@ mod urls;
 
 pub(crate) use boolean::Boolean;
 pub(crate) use bytes::Bytes;
+pub(crate) use certificate::CertificatePair;
 pub(crate) use choice::Choice;
+pub use duration::to_text as duration_text;
 pub(crate) use duration::{Milliseconds, Span};
+pub(crate) use gateway_routes::GatewayRoutes;
+pub(crate) use gateway_upstreams::GatewayUpstreams;
 pub(crate) use integer::{Integer, Workers};
 pub(crate) use issuer::Issuer;
 pub(crate) use limit_classes::LimitClasses;
@@ -39,7 +48,7 @@ pub(crate) use role::TimesOfRole;
 pub(crate) use secret::{SecretText, WebhookSecret};
 pub(crate) use socket::SocketAddress;
 pub(crate) use text::{Email, Project, Text};
-pub(crate) use urls::{Database, RedisServer, WebOrigin};
+pub(crate) use urls::{Database, Page, RedisServer, WebOrigin};
 
 use crate::setting::{Literal, Raw, Refusal};
 

@@ -1,4 +1,4 @@
-//! Times for the sessions of one role: `admin=1h/12h`.
+//! Roles, and times for the sessions of one: `admin=1h/12h`.
 
 use std::time::Duration;
 
@@ -67,6 +67,35 @@ impl Kind<RoleTimeouts> for TimesOfRole {
 
     fn name_in_list(&self, value: &RoleTimeouts) -> Option<String> {
         Some(format!("role \"{}\"", value.role))
+    }
+}
+
+/// The name of a role.
+pub(super) struct RoleName;
+
+impl Kind<String> for RoleName {
+    fn parse(&self, raw: &Raw<'_>) -> Result<String, Refusal> {
+        let role = text(raw)?;
+        if is_role(role) {
+            Ok(role.to_owned())
+        } else {
+            Err(Refusal::because("it is not the name of a role"))
+        }
+    }
+
+    fn show(&self, value: &String) -> Option<Literal> {
+        Some(Literal::Text(value.clone()))
+    }
+
+    fn describe(&self) -> String {
+        format!(
+            "the name of a role, such as \"admin\": 1 to {MAX_ROLE_BYTES} characters of a-z, 0-9, - and _ that begin \
+             with a letter"
+        )
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,31}$"})
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::text;
 use crate::{
     setting::{Kind, Literal, Raw, Refusal, Sensitivity},
-    values::{DatabaseUrl, Origin, RedisUrl},
+    values::{DatabaseUrl, Origin, PageUrl, RedisUrl},
 };
 
 /// A web origin.
@@ -37,6 +37,31 @@ impl Kind<Origin> for WebOrigin {
 
     fn example(&self) -> Literal {
         Literal::Text("https://example.com".to_owned())
+    }
+}
+
+/// The address of a page.
+pub(crate) struct Page;
+
+impl Kind<PageUrl> for Page {
+    fn parse(&self, raw: &Raw<'_>) -> Result<PageUrl, Refusal> {
+        PageUrl::parse(text(raw)?).map_err(Refusal::because)
+    }
+
+    fn show(&self, value: &PageUrl) -> Option<Literal> {
+        Some(Literal::Text(value.to_string()))
+    }
+
+    fn describe(&self) -> String {
+        "the address of a page, such as \"https://app.example.com/sign-in\"".to_owned()
+    }
+
+    fn schema(&self) -> Json {
+        json!({"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^#@\\\\]+$"})
+    }
+
+    fn example(&self) -> Literal {
+        Literal::Text("https://app.example.com/sign-in".to_owned())
     }
 }
 

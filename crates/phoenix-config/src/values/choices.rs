@@ -49,6 +49,19 @@ impl Choices for ProxyProtocol {
     const ALL: &'static [(&'static str, Self)] = &[("off", Self::Off), ("on", Self::On)];
 }
 
+/// A version of TLS. Older ones are never spoken (RFC 8996).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+impl Choices for TlsVersion {
+    const ALL: &'static [(&'static str, Self)] = &[("1.2", Self::V1_2), ("1.3", Self::V1_3)];
+}
+
 /// Who may make an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Registration {

@@ -1,6 +1,8 @@
-//! Entries of lists that have several parts: the times of a role, an outside identity provider. Owns what the parts
+//! Entries of lists that have several parts: the times of a role, an outside identity provider, a
+//! certificate's files. Owns what the parts
 //! are; how an entry is written, and what it may hold, is in `kinds/`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Choices;
@@ -64,4 +66,13 @@ impl Choices for SignatureAlgorithm {
         (Self::Rs256.as_str(), Self::Rs256),
         (Self::EdDsa.as_str(), Self::EdDsa),
     ];
+}
+
+/// A certificate and its key, in PEM files. Written `fullchain.pem:privkey.pem`, or as one file that holds both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The server's certificate first, then those that lead to its authority.
+    pub certificate: PathBuf,
+    /// The private key; the same file when it holds both.
+    pub key: PathBuf,
 }

@@ -7,9 +7,11 @@
 mod byte_size;
 mod choices;
 mod entries;
+mod gateway;
 mod identifiers;
 mod limits;
 mod origin;
+mod page_url;
 mod secret;
 mod server_url;
 mod worker_count;
@@ -18,11 +20,17 @@ pub use byte_size::ByteSize;
 pub(crate) use choices::Choices;
 pub use choices::{
     Environment, ForwardedHeader, LogFormat, ProxyProtocol, Reaction, Registration, SessionCapPolicy,
+    TlsVersion,
 };
-pub use entries::{OidcIssuer, RoleTimeouts, SignatureAlgorithm};
+pub use entries::{CertificateFiles, OidcIssuer, RoleTimeouts, SignatureAlgorithm};
+pub use gateway::{
+    AmbiguousPaths, GatewayRoute, GatewayUpstream, HeaderEdits, RouteAuth, RouteClass, RouteCors,
+    UpstreamProtocol,
+};
 pub use identifiers::{EmailAddress, ProjectId};
 pub use limits::{HttpMethod, LimitClass, LimitCount, LimitKey, LimitRoute, LimitWindow, NetworkLimit};
 pub use origin::{Origin, Scheme};
+pub use page_url::PageUrl;
 pub(crate) use secret::REDACTED;
 pub use secret::Secret;
 pub use server_url::{DatabaseUrl, RedisUrl};

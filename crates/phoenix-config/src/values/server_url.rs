@@ -8,6 +8,11 @@ use super::{Secret, secret::REDACTED};
 /// Parameters whose values are shown; every other value might be a credential.
 const SHOWN_PARAMETERS: &[&str] = &[
     "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslnegotiation",
+    "channel_binding",
     "host",
     "port",
     "dbname",
@@ -285,6 +290,10 @@ mod tests {
             ("postgres://me:hunter2@db:5432/app", "postgres://me:<redacted>@db:5432/app"),
             ("postgres://me:hun:ter2@db/app", "postgres://me:<redacted>@db/app"),
             ("postgresql://me@db", "postgresql://me@db"),
+            (
+                "postgres://db?sslrootcert=/a.pem&sslkey=/b.pem",
+                "postgres://db?sslrootcert=/a.pem&sslkey=/b.pem",
+            ),
             ("postgres://a,b:5433/app?sslmode=prefer", "postgres://a,b:5433/app?sslmode=prefer"),
             ("postgres://db/app?password=hunter2&user=me", "postgres://db/app?password=<redacted>&user=me"),
             ("postgres://[::1]:5432/app", "postgres://[::1]:5432/app"),

@@ -14,7 +14,7 @@ const BAD: &[(&str, Option<&str>, usize, &str)] = &[
     ("[server]\nworkers = 1\nworkers = 2\n", Some("workers"), 3, "duplicate key"),
     ("[server]\nworkers = 1\n[log]\n[server]\n", Some("server"), 4, "duplicate key"),
     ("\n\n[srever]\nworkers = 1\n", Some("srever"), 3, "did you mean [server]?"),
-    ("[unheard-of]\nx = 1\n", Some("unheard-of"), 1, "the sections are server, data"),
+    ("[unheard-of]\nx = 1\n", Some("unheard-of"), 1, "the sections are server, tls, data"),
     ("server = 1\n", Some("server"), 1, "write [server] on a line of its own"),
     ("[[server]]\nworkers = 1\n", Some("server"), 1, "write [server] on a line of its own"),
     ("[server]\n\nwokers = 1\n", Some("server.wokers"), 3, "did you mean `server.workers`?"),

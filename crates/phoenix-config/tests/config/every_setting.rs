@@ -53,9 +53,17 @@ macro_rules! routes {
             r#"{ methods = ["POST"], path = "/api/phoenix/webhooks/stack", class = "webhooks" }, "#,
             r#"{ methods = ["POST", "PUT", "PATCH"], path = "/api/upload/{*rest}", class = "upload" }, "#,
             r#"{ methods = ["POST", "PUT", "PATCH"], path = "/api/uploads/{*rest}", class = "upload" }, "#,
+            r#"{ methods = ["POST", "PUT", "PATCH"], path = "/api/{resource}/upload/{*rest}", class = "upload" }, "#,
+            r#"{ methods = ["POST", "PUT", "PATCH"], path = "/api/{resource}/{id}/upload/{*rest}", class = "upload" }, "#,
+            r#"{ methods = ["POST", "PUT", "PATCH"], path = "/upload/{*rest}", class = "upload" }, "#,
+            r#"{ methods = ["POST", "PUT", "PATCH"], path = "/uploads/{*rest}", class = "upload" }, "#,
             r#"{ path = "/api/search/{*rest}", class = "search" }, "#,
+            r#"{ path = "/api/{resource}/search/{*rest}", class = "search" }, "#,
+            r#"{ path = "/search/{*rest}", class = "search" }, "#,
             r#"{ path = "/api/ai/{*rest}", class = "ai" }, "#,
-            r#"{ path = "/api/{*rest}", class = "api" }]"#
+            r#"{ path = "/api/{resource}/ai/{*rest}", class = "ai" }, "#,
+            r#"{ path = "/api/{*rest}", class = "api" }, "#,
+            r#"{ methods = ["POST", "PUT", "PATCH", "DELETE"], path = "/{*rest}", class = "api" }]"#
         )
     };
 }
@@ -75,6 +83,21 @@ const CLASSES_B: &str = classes!(
 const ROUTES: &str = routes!();
 const ROUTES_A: &str = routes!(r#"{ methods = ["GET", "HEAD"], path = "/a/{b}", class = "none" }"#);
 const ROUTES_B: &str = routes!(r#"{ path = "/", class = "api" }"#, r#"{ path = "/x", class = "mine" }"#);
+
+const UPSTREAMS_A: &str = r#"{ a = { servers = ["http://10.0.0.1:3000", "https://[::1]:8443"] } }"#;
+const UPSTREAMS_B: &str = concat!(
+    r#"{ b-1_c = { servers = ["https://b.example"], audience = "b", max_body = "0B", deadline = "1h", idle_timeout = "1d", "#,
+    r#"connect_timeout = "10ms", protocol = "http2", max_connections = 65535, health_path = "/up?a=b", "#,
+    r#"health_interval = "100ms", ca_file = "/ca.pem" }, c = { servers = ["http://c"] } }"#
+);
+const GATEWAY_ROUTES_A: &str = r#"[{ path = "/a" }, { path = "/b", auth = "required" }]"#;
+const GATEWAY_ROUTES_B: &str = concat!(
+    r#"[{ host = "*.a.example", methods = ["GET"], path = "/b/{*rest}", auth = "none", class = "none", max_body = "1024GiB", "#,
+    r#"deadline = "100ms", idle_timeout = "1s", upstream = "c", same_origin = false, keep_credentials = true, "#,
+    r#"keep_host = false, cors = ["https://a.example"], ambiguous_paths = "allow", "#,
+    r#"request_headers = { set = { x-a = "1" }, remove = ["x-b"] }, response_headers = { remove = ["server"] } }, "#,
+    r#"{ path = "/admin/{*rest}", roles = ["admin", "owner"], class = "mine", cors = [] }]"#
+);
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
@@ -97,7 +120,18 @@ const ROWS: &[Row] = &[
     ("server.max_headers", "PHOENIX_MAX_HEADERS", Some("64"), "16", "256", "15", "below the smallest number allowed, 16"),
     ("server.max_body_bytes", "PHOENIX_MAX_BODY_BYTES", Some(r#""64KiB""#), r#""1KiB""#, r#""16MiB""#, "64KB", "not a size in bytes"),
     ("server.drain_timeout", "PHOENIX_DRAIN_TIMEOUT", Some(r#""30s""#), r#""0s""#, r#""1h""#, "-1s", "not a duration"),
+    ("server.drain_idle", "PHOENIX_DRAIN_IDLE", Some(r#""5s""#), r#""0s""#, r#""5m""#, "6m", "above the longest duration, 5m"),
+    ("server.drain_delay", "PHOENIX_DRAIN_DELAY", Some(r#""0s""#), r#""1s""#, r#""5m""#, "6m", "above the longest duration, 5m"),
+    ("server.handover_socket", "PHOENIX_HANDOVER_SOCKET", None, r#""/a.sock""#, r#""b.sock""#, "a\0b", "NUL"),
     ("server.http2_max_streams", "PHOENIX_HTTP2_MAX_STREAMS", Some("128"), "1", "2", "many", "not a whole number"),
+    ("tls.certificates", "PHOENIX_TLS_CERTIFICATES", Some("[]"), r#"["/a/c.pem:/a/k.pem"]"#, r#"["/both.pem", "c:k"]"#, "a:b,a:b:c", "entry 2 is refused: it has more than one \":\""),
+    ("tls.min_version", "PHOENIX_TLS_MIN_VERSION", Some(r#""1.2""#), r#""1.3""#, r#""1.2""#, "1.1", "not one of the words"),
+    ("tls.redirect_listen", "PHOENIX_TLS_REDIRECT_LISTEN", None, r#""0.0.0.0:80""#, r#""[::]:0""#, "localhost:80", "a host name is not an address"),
+    ("tls.hsts", "PHOENIX_TLS_HSTS", Some(r#""365d""#), r#""0s""#, r#""800d""#, "801d", "above the longest duration, 800d"),
+    ("tls.hsts_subdomains", "PHOENIX_TLS_HSTS_SUBDOMAINS", Some("false"), "true", "false", "maybe", "neither true nor false"),
+    ("tls.hsts_preload", "PHOENIX_TLS_HSTS_PRELOAD", Some("false"), "true", "false", "maybe", "neither true nor false"),
+    ("tls.admin_client_ca", "PHOENIX_TLS_ADMIN_CLIENT_CA", None, r#""/a.pem""#, r#""/b.pem""#, "a\0b", "NUL"),
+    ("tls.trust_file", "PHOENIX_TRUST_FILE", None, r#""/a.pem""#, r#""b.pem""#, "a\0b", "NUL"),
     ("data.dir", "PHOENIX_DATA_DIR", Some(r#""./phoenix-data""#), r#""/a""#, r#""/b""#, "a\0b", "NUL"),
     ("database.url", "DATABASE_URL", None, r#""postgres://a/x""#, r#""postgresql://b/x""#, "mysql://a/x", "the scheme is not postgres://"),
     ("database.pool_max", "DB_POOL_MAX", Some("50"), "60", "1000", "1001", "above the largest number allowed, 1000"),
@@ -145,6 +179,24 @@ const ROWS: &[Row] = &[
     ("limits.legacy_headers", "PHOENIX_LIMITS_LEGACY_HEADERS", Some("true"), "false", "true", "2", "neither true nor false"),
     ("limits.classes", "PHOENIX_LIMITS_CLASSES", Some(CLASSES), CLASSES_A, CLASSES_B, "5", "expected a table of classes, found an integer"),
     ("limits.routes", "PHOENIX_LIMITS_ROUTES", Some(ROUTES), ROUTES_A, ROUTES_B, "{}", "expected an array of tables, found a table"),
+    ("gateway.upstream", "PHOENIX_UPSTREAM", Some("[]"), r#"["http://localhost:3000"]"#, r#"["http://10.0.0.1:3000", "https://10.0.0.2"]"#, "http://localhost:3000,http://localhost:3000/x", "no path"),
+    ("gateway.max_body", "PHOENIX_GATEWAY_MAX_BODY", Some(r#""100MiB""#), r#""0B""#, r#""1024GiB""#, "1025GiB", "above the largest size, 1024GiB"),
+    ("gateway.deadline", "PHOENIX_GATEWAY_DEADLINE", Some(r#""1m""#), r#""100ms""#, r#""1h""#, "61m", "above the longest duration, 1h"),
+    ("gateway.idle_timeout", "PHOENIX_GATEWAY_IDLE_TIMEOUT", Some(r#""5m""#), r#""1s""#, r#""1d""#, "999ms", "below the shortest duration, 1s"),
+    ("gateway.connect_timeout", "PHOENIX_GATEWAY_CONNECT_TIMEOUT", Some(r#""3s""#), r#""10ms""#, r#""1m""#, "2m", "above the longest duration, 1m"),
+    ("gateway.protocol", "PHOENIX_GATEWAY_PROTOCOL", Some(r#""auto""#), r#""http1""#, r#""http2""#, "http3", "not one of the words"),
+    ("gateway.max_connections", "PHOENIX_GATEWAY_MAX_CONNECTIONS", Some("1024"), "1", "65535", "65536", "above the largest number allowed, 65535"),
+    ("gateway.health_path", "PHOENIX_GATEWAY_HEALTH_PATH", None, r#""/up""#, r#""/api/health?full=1""#, "up", "begins with"),
+    ("gateway.health_interval", "PHOENIX_GATEWAY_HEALTH_INTERVAL", Some(r#""5s""#), r#""100ms""#, r#""10m""#, "11m", "above the longest duration, 10m"),
+    ("gateway.audience", "PHOENIX_GATEWAY_AUDIENCE", Some(r#""app""#), r#""planner""#, r#""https://a.example""#, "a\nb", "control character"),
+    ("gateway.ca_file", "PHOENIX_GATEWAY_CA_FILE", None, r#""/ca.pem""#, r#""b.pem""#, "a\0b", "NUL"),
+    ("gateway.upstreams", "PHOENIX_GATEWAY_UPSTREAMS", Some("{}"), UPSTREAMS_A, UPSTREAMS_B, "5", "expected a table of upstreams, found an integer"),
+    ("gateway.routes", "PHOENIX_GATEWAY_ROUTES", Some("[]"), GATEWAY_ROUTES_A, GATEWAY_ROUTES_B, "{}", "expected an array of tables, found a table"),
+    ("gateway.assertion_lifetime", "PHOENIX_ASSERTION_LIFETIME", Some(r#""1m""#), r#""10s""#, r#""1h""#, "9s", "below the shortest duration, 10s"),
+    ("gateway.assertion_rotation", "PHOENIX_ASSERTION_ROTATION", Some(r#""30d""#), r#""1h""#, r#""400d""#, "59m", "below the shortest duration, 1h"),
+    ("gateway.assertion_keys", "PHOENIX_ASSERTION_KEYS", Some("[]"), r#"["/a.pem"]"#, r#"["/a.pem", "b.pem"]"#, "/a.pem,b\0", "NUL"),
+    ("forward_auth.sign_in_url", "PHOENIX_SIGN_IN_URL", None, r#""https://a.example/in""#, r#""http://b.example:81/""#, "/sign-in", "starts with https://"),
+    ("forward_auth.spoe_listen", "PHOENIX_SPOE_LISTEN", None, r#""127.0.0.1:8081""#, r#""[::1]:8081""#, "localhost:8081", "a host name is not an address"),
     ("geo.database", "PHOENIX_GEOIP_DB", None, r#""/a.mmdb""#, r#""b.mmdb""#, "a\0b", "NUL"),
     ("password.min_length", "PHOENIX_PASSWORD_MIN_LENGTH", Some("15"), "8", "64", "7", "below the smallest number allowed, 8"),
     ("password.argon2_memory", "PHOENIX_ARGON2_MEMORY", Some(r#""19MiB""#), r#""20MiB""#, r#""1GiB""#, "6MiB", "below the smallest size, 7MiB"),
@@ -182,7 +234,12 @@ const URLS: &[&str] = &["database.url", "redis.url"];
 /// What else must be set for this setting to be allowed.
 fn context(key: &str) -> Sources {
     match key {
-        "server.proxy_protocol" => Sources::default().with_env("PHOENIX_TRUSTED_PROXIES", "10.0.0.1"),
+        "server.proxy_protocol" | "forward_auth.spoe_listen" => {
+            Sources::default().with_env("PHOENIX_TRUSTED_PROXIES", "10.0.0.1")
+        }
+        "tls.redirect_listen" | "tls.admin_client_ca" => {
+            Sources::default().with_env("PHOENIX_TLS_CERTIFICATES", "both.pem")
+        }
         "cache.l1_ttl" => Sources::default().with_env("PHOENIX_L1_MIN_TTL", "1s"),
         "session.on_country_change" | "session.on_impossible_travel" => {
             Sources::default().with_env("PHOENIX_GEOIP_DB", "/var/lib/places.mmdb")

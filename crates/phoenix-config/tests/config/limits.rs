@@ -186,7 +186,7 @@ fn there_is_a_bound_to_everything() {
         let route = |index| format!("[[limits.routes]]\npath = \"/{index}\"\nclass = \"none\"\n");
         (0..count).map(route).collect::<String>()
     };
-    assert_eq!(routes(&many(256)).len(), 265);
+    assert_eq!(routes(&many(256)).len(), 273);
     assert!(errors(&many(257))[0].reason().contains("the most allowed is 256"));
     let many = |count: usize| {
         let network = |index| format!("{{ cidr = \"10.0.0.{index}\", multiplier = 2 }},");

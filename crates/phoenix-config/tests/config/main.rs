@@ -3,6 +3,7 @@
 mod bad_files;
 mod entries;
 mod every_setting;
+mod gateway;
 mod limits;
 mod properties;
 mod references;

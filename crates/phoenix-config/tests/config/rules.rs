@@ -64,11 +64,60 @@ fn contradictions_are_refused() {
             "server.proxy_protocol",
             &["PHOENIX_TRUSTED_PROXIES"],
         ),
+        (
+            &[("PHOENIX_SPOE_LISTEN", "127.0.0.1:8081")],
+            "forward_auth.spoe_listen",
+            &["PHOENIX_TRUSTED_PROXIES", "no proxy is trusted"],
+        ),
+        (
+            &[("PHOENIX_SPOE_LISTEN", "127.0.0.1:8080"), ("PHOENIX_TRUSTED_PROXIES", "10.0.0.1")],
+            "forward_auth.spoe_listen",
+            &["server.listen is the same address"],
+        ),
         (&[("ENABLE_TEST_USER", "yes")], "accounts.test_user", &["production", "PHOENIX_ENV"]),
         (
             &[("STACK_SECRET_SERVER_KEY", "hunter2")],
             "stack.project_id",
             &["stack.secret_server_key is", "set STACK_PROJECT_ID"],
+        ),
+    ] {
+        assert_contradiction(env, key, parts);
+    }
+}
+
+#[test]
+fn contradictions_about_https_are_refused() {
+    for (env, key, parts) in [
+        (
+            &[("PHOENIX_TLS_REDIRECT_LISTEN", "0.0.0.0:80")][..],
+            "tls.redirect_listen",
+            &["no HTTPS", "or unset"][..],
+        ),
+        (&[("PHOENIX_TLS_ADMIN_CLIENT_CA", "ca.pem")], "tls.admin_client_ca", &["no HTTPS", "or unset"]),
+        (
+            &[("PHOENIX_TLS_CERTIFICATES", "both.pem"), ("PHOENIX_PUBLIC_URL", "http://a.example")],
+            "server.public_url",
+            &["by HTTPS", "https://"],
+        ),
+        (
+            &[("PHOENIX_TLS_CERTIFICATES", "both.pem"), ("PHOENIX_TLS_REDIRECT_LISTEN", "127.0.0.1:8080")],
+            "tls.redirect_listen",
+            &["HTTPS is there: server.listen", "another port"],
+        ),
+        (
+            &[("PHOENIX_TLS_CERTIFICATES", "both.pem"), ("PHOENIX_TLS_HSTS_PRELOAD", "true")],
+            "tls.hsts_preload",
+            &["for all subdomains", "at least 365d"],
+        ),
+        (
+            &[
+                ("PHOENIX_TLS_CERTIFICATES", "both.pem"),
+                ("PHOENIX_TLS_HSTS_PRELOAD", "true"),
+                ("PHOENIX_TLS_HSTS_SUBDOMAINS", "true"),
+                ("PHOENIX_TLS_HSTS", "364d"),
+            ],
+            "tls.hsts_preload",
+            &["for a year"],
         ),
     ] {
         assert_contradiction(env, key, parts);
