@@ -8,6 +8,7 @@ use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderValue, Uri};
 use phoenix_auth::model::{KNOWN_DEVICE_LIFETIME, SessionToken};
 
+use crate::client_ip::Peer;
 use crate::settings::HttpSettings;
 
 /// Which of the two forms a request uses.
@@ -29,8 +30,11 @@ pub(crate) enum Found<'a> {
 }
 
 impl CookieForm {
-    /// Decided by what the client called us, unless the public address is configured.
-    pub(crate) fn of_request(settings: &HttpSettings, uri: &Uri, headers: &HeaderMap) -> Self {
+    /// Decided by what the client called us, unless it came by HTTPS or the public address is configured.
+    pub(crate) fn of_request(settings: &HttpSettings, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Self {
+        if peer.is_https() {
+            return Self::HostPrefixed;
+        }
         if let Some(public) = &settings.public_origin {
             return if public.0.starts_with("https://") {
                 Self::HostPrefixed
@@ -109,6 +113,20 @@ impl CookieForm {
     }
 }
 
+/// In the names of all cookies of ours.
+pub(crate) const COMMON_PART: &str = "phoenix_";
+
+/// The cookies of a `Cookie` header that are not ours, in their order.
+pub(crate) fn without_ours(header: &HeaderValue) -> Vec<&[u8]> {
+    let forms = [CookieForm::HostPrefixed, CookieForm::PlainLoopback];
+    let is_ours = |pair: &[u8]| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        forms.iter().any(|form| [form.name(), form.device_name()].iter().any(|ours| ours.as_bytes() == name))
+    };
+    let pairs = header.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    pairs.filter(|pair| !pair.is_empty() && !is_ours(pair)).collect()
+}
+
 /// The cookie of this name in a request.
 fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
     let mut found = Found::None;
@@ -130,13 +148,15 @@ fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
     found
 }
 
-/// Host and port that the client asked for: `Host`, or the authority of HTTP/2.
+/// Host and port that the client asked for: what the target names, as all of HTTP/2 do, and else `Host`. A target that
+/// names one decides (RFC 9112 section 3.2.2), and an application is told the same.
 pub(crate) fn requested_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
-    host.or_else(|| uri.authority().map(http::uri::Authority::as_str))
+    let named = uri.authority().map(http::uri::Authority::as_str);
+    named.or_else(|| headers.get(HOST).and_then(|value| value.to_str().ok()))
 }
 
-fn is_loopback(authority: &str) -> bool {
+/// Whether this is the client's own machine, by name or address.
+pub(crate) fn is_loopback(authority: &str) -> bool {
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(""),
         None => authority.split(':').next().unwrap_or(""),

@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
+use phoenix_auth::model::TokenHash;
+use phoenix_auth::ops::{Credential, Verdict};
 
 use crate::cookie::{CookieForm, Found};
+use crate::limits::Sender;
 use crate::provider_tokens::{self, InCookies};
 use crate::settings::ProviderCookies as Provider;
 
@@ -89,6 +92,38 @@ fn bearer<'a>(value: &'a HeaderValue, provider: Option<&Provider>) -> Presented<
             Presented::Token(packed.map_or(Cow::Borrowed(token), Cow::Owned), Carrier::Bearer)
         }
         _ => Presented::Malformed,
+    }
+}
+
+/// Who sent a request, as far as memory knows. A credential that memory knows not to count is nobody's.
+pub(crate) fn sender(has_credential: bool, known: Option<&Verdict>) -> Sender {
+    match known {
+        Some(Ok(caller)) => Sender::User(caller.active.user.id),
+        Some(Err(_rejection)) => Sender::Stranger,
+        None if has_credential => Sender::Unknown,
+        None => Sender::Stranger,
+    }
+}
+
+/// A credential that outlives the headers it came in.
+pub(crate) enum Kept {
+    Own(TokenHash),
+    External { hash: TokenHash, text: String },
+}
+
+impl Kept {
+    pub(crate) fn of(credential: Credential<'_>) -> Self {
+        match credential {
+            Credential::Own(hash) => Self::Own(hash),
+            Credential::External { hash, text } => Self::External { hash, text: text.to_owned() },
+        }
+    }
+
+    pub(crate) fn borrow(&self) -> Credential<'_> {
+        match self {
+            Self::Own(hash) => Credential::Own(*hash),
+            Self::External { hash, text } => Credential::External { hash: *hash, text },
+        }
     }
 }
 

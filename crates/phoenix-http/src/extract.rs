@@ -30,6 +30,13 @@ pub(crate) struct RequestContext {
     pub(crate) device_mark: Option<String>,
 }
 
+impl RequestContext {
+    /// Whether the connection is good enough for an administrator.
+    pub(crate) fn may_administrate(&self, parts: &HttpParts) -> bool {
+        !parts.settings.admin_certificate || self.peer.has_certificate()
+    }
+}
+
 /// Who sent the request. In the request's extensions.
 #[derive(Clone, Debug)]
 pub(crate) enum Identity {
@@ -108,15 +115,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// A signed-in administrator; 401 or 403 otherwise.
+/// A signed-in administrator, with a client certificate where they need one; 401 or 403 otherwise.
 pub(crate) struct Administrator;
 
-impl<S: Send + Sync> FromRequestParts<S> for Administrator {
+impl FromRequestParts<HttpParts> for Administrator {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &HttpParts) -> Result<Self, Problem> {
         let (caller, _) = extension::<Identity>(parts)?.required()?;
-        if caller.active.user.role.is_admin() { Ok(Self) } else { Err(Kind::Forbidden.into()) }
+        if !caller.active.user.role.is_admin() {
+            return Err(Kind::Forbidden.into());
+        }
+        // After the role, so that nobody else is told what administrators need.
+        let context = extension::<RequestContext>(parts)?;
+        if context.may_administrate(state) { Ok(Self) } else { Err(Kind::CertificateRequired.into()) }
     }
 }
 

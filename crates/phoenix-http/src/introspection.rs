@@ -71,6 +71,64 @@ pub struct StatusReport {
     pub redis: Option<RedisReport>,
     /// Rate limits.
     pub rate_limits: RateLimitReport,
+    /// HTTPS, if it is spoken here.
+    pub tls: Option<TlsReport>,
+}
+
+/// HTTPS. Counters are since the start.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsReport {
+    /// Oldest version of TLS that clients may use.
+    pub min_version: &'static str,
+    /// The certificates in use, the default one first.
+    pub certificates: Vec<CertificateReport>,
+    /// Who vouches for administrators' client certificates, if they need one.
+    pub client_authorities: Option<ClientAuthorityReport>,
+    /// Handshakes that were completed.
+    pub handshakes: u64,
+    /// Of these, those that went on with an earlier session.
+    pub resumed: u64,
+    /// Handshakes that failed, or were not complete in time.
+    pub failed: u64,
+    /// Connections of clients that spoke plain HTTP.
+    pub plain: u64,
+}
+
+/// A certificate in use.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateReport {
+    /// Its file.
+    pub file: String,
+    /// DNS names and addresses that it is for.
+    pub names: Vec<String>,
+    /// Its number, in hexadecimal digits.
+    pub serial: String,
+    /// From when it is valid, RFC 3339.
+    #[schema(format = DateTime)]
+    pub not_before: String,
+    /// Until when it is valid, RFC 3339.
+    #[schema(format = DateTime)]
+    pub not_after: String,
+    /// Whole days until then; below zero when it has expired.
+    pub days_left: i64,
+    /// Whether it should be renewed now.
+    pub expires_soon: bool,
+    /// Why what the file holds now is not in use, if it is not.
+    pub last_error: Option<String>,
+}
+
+/// Authorities of client certificates.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientAuthorityReport {
+    /// Their file.
+    pub file: String,
+    /// How many there are.
+    pub authorities: usize,
+    /// Why what the file holds now is not in use, if it is not.
+    pub last_error: Option<String>,
 }
 
 /// Where limits are kept.

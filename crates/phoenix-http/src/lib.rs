@@ -2,12 +2,16 @@
 //!
 //! Owns what a client sees. Does not own sockets (the binary), what a session means (`phoenix-auth`), or any store.
 
+mod answer;
 pub mod body;
 mod client_ip;
 mod cookie;
+mod cors;
 mod credentials;
 mod device;
 mod extract;
+mod forward_auth;
+pub mod gateway;
 mod header_values;
 mod introspection;
 mod json;
@@ -20,15 +24,20 @@ mod provider_tokens;
 mod routes;
 mod settings;
 mod stack;
+mod template;
 mod webhooks;
 
-pub use client_ip::{Announced, ClientAddressSettings, ForwardedHeader, Peer};
+pub use answer::Answer;
+pub use client_ip::{Announced, ClientAddressSettings, ForwardedHeader, Peer, Transport};
+pub use forward_auth::{Described, SignIn};
+pub use gateway::ConnectionHold;
 pub use introspection::{
-    ClassReport, DatabaseReport, Introspection, LagReport, LimitStore, NotReady, PoolReport, ProviderReport,
-    PushReport, RateLimitReport, RedisReport, RefusedReport, RevocationReport, StatementReport, StatusReport,
-    SystemStatus, TierReport,
+    CertificateReport, ClassReport, ClientAuthorityReport, DatabaseReport, Introspection, LagReport,
+    LimitStore, NotReady, PoolReport, ProviderReport, PushReport, RateLimitReport, RedisReport,
+    RefusedReport, RevocationReport, StatementReport, StatusReport, SystemStatus, TierReport, TlsReport,
 };
 pub use limit_admin::{LimitAdmin, LimitAdminError, LimitSubject, WantedBlock};
 pub use settings::{HttpParts, HttpSettings, ProviderCookies, WebOrigin};
-pub use stack::{Answer, Stack};
+pub use stack::Stack;
+pub use template::TemplateError;
 pub use webhooks::{Delivered, Delivery, WebhookError, Webhooks};

@@ -35,6 +35,7 @@ use crate::routes;
         routes::whoami::handle,
         routes::status_post::handle,
         routes::openapi::handle,
+        routes::jwks::handle,
         routes::healthz::handle,
         routes::readyz::handle,
     ),

@@ -68,6 +68,14 @@ problems! {
     InvalidParameter "invalid-parameter" BAD_REQUEST "A path or query parameter is not valid.";
     /// Two credentials of one kind.
     AmbiguousCredentials "ambiguous-credentials" BAD_REQUEST "The request carries the same credential twice.";
+    /// A path that has no normal form.
+    MalformedPath "malformed-path" BAD_REQUEST "The path is not well formed.";
+    /// A path that applications may read in ways that differ in what is asked of the caller.
+    AmbiguousPath "ambiguous-path" BAD_REQUEST "The path can be read in more than one way.";
+    /// Framing or a host that cannot be passed on without doubt (RFC 9112).
+    MalformedRequest "malformed-request" BAD_REQUEST "The request is not well formed.";
+    /// An upgrade that is incomplete, or that the application cannot be asked for.
+    BadUpgrade "bad-upgrade" BAD_REQUEST "The request for an upgrade of the connection is not complete.";
     /// The client went away or broke the body off.
     IncompleteBody "incomplete-body" BAD_REQUEST "The request body ended before it was complete.";
     /// No credentials.
@@ -96,6 +104,10 @@ problems! {
     SharedAccount "shared-account" FORBIDDEN "The password of a shared account cannot be changed.";
     /// A cookie request from another site, or one that does not say where it comes from.
     CrossOrigin "cross-origin" FORBIDDEN "A request with a session cookie must come from this site.";
+    /// Only a trusted proxy may ask about requests of others.
+    ProxyNotTrusted "proxy-not-trusted" FORBIDDEN "Only a trusted proxy may ask about requests of others.";
+    /// Administration needs a client's certificate here.
+    CertificateRequired "client-certificate-required" FORBIDDEN "This needs a client certificate.";
     /// Nothing is here.
     NotFound "not-found" NOT_FOUND "There is nothing here.";
     /// Wrong method.
@@ -116,12 +128,26 @@ problems! {
     UriTooLong "uri-too-long" URI_TOO_LONG "The path and query are too long.";
     /// The body is not declared as JSON.
     UnsupportedMediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The request body must be declared as application/json.";
+    /// A proxy asks about a path that is not the application's.
+    Misdirected "misdirected" MISDIRECTED_REQUEST "This path is Phoenix's own: the proxy must send it there.";
+    /// An expectation other than `100-continue` (RFC 9110 section 10.1.1).
+    ExpectationFailed "expectation-failed" EXPECTATION_FAILED "The expectation of the request cannot be met.";
     /// Fields of the body are wrong.
     InvalidFields "invalid-fields" UNPROCESSABLE_ENTITY "Some fields of the request are not valid.";
     /// A rate limit.
     QuotaExceeded "quota-exceeded" TOO_MANY_REQUESTS "Too many requests. Wait before you try again.";
     /// A defect of ours.
     Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong on our side.";
+    /// The application closed or refused the connection.
+    AppUnreachable "app-unreachable" BAD_GATEWAY "The application behind this server cannot be reached.";
+    /// The application's answer is no HTTP.
+    AppBroken "app-broken" BAD_GATEWAY "The application behind this server gave an answer that cannot be passed on.";
+    /// The application has no server that is up, or all are full.
+    AppDown "app-down" SERVICE_UNAVAILABLE "The application behind this server is down or busy. Try again in a moment.";
+    /// The application did not answer.
+    AppTimeout "app-timeout" GATEWAY_TIMEOUT "The application behind this server did not answer in time.";
+    /// The request has been here before.
+    LoopDetected "loop-detected" LOOP_DETECTED "The request came back to this server: the upstream leads to Phoenix itself.";
     /// Too much work waits.
     Busy "busy" SERVICE_UNAVAILABLE "The server is busy. Try again in a moment.";
     /// Something of ours is down.
@@ -236,7 +262,12 @@ impl Problem {
 
     /// The request was not answered in time.
     pub(crate) fn busy() -> Self {
-        Self::new(Kind::Busy).retry_after(OUTAGE_RETRY_SECONDS)
+        Self::new(Kind::Busy).soon()
+    }
+
+    /// It may be tried again in a moment.
+    pub(crate) fn soon(self) -> Self {
+        self.retry_after(OUTAGE_RETRY_SECONDS)
     }
 
     fn retry_after(mut self, seconds: u64) -> Self {
@@ -331,7 +362,14 @@ impl From<AuthError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = Response::new(axum::body::Body::from(Bytes::from(self.body())));
+        self.rendered().map(axum::body::Body::from)
+    }
+}
+
+impl Problem {
+    /// The answer, with its body as a whole.
+    pub(crate) fn rendered(self) -> http::Response<Bytes> {
+        let mut response = http::Response::new(Bytes::from(self.body()));
         *response.status_mut() = self.kind.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -355,6 +393,14 @@ impl IntoResponse for Problem {
             headers.insert(ALLOW, allow);
         }
         response
+    }
+}
+
+#[cfg(test)]
+impl Problem {
+    /// A refusal of a limit.
+    pub(crate) fn quota_exceeded_for_tests() -> Self {
+        Self::new(Kind::QuotaExceeded).retry_after(7)
     }
 }
 

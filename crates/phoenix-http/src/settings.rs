@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use phoenix_auth::Auth;
 use phoenix_auth::ports::Clock;
 
 use crate::client_ip::ClientAddressSettings;
+use crate::forward_auth::SignIn;
+use crate::gateway::{Assertions, LiveRoutes, Upstreams};
 use crate::introspection::Introspection;
 use crate::limit_admin::LimitAdmin;
 use crate::limits::Limits;
@@ -34,6 +37,8 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<WebOrigin>,
     /// The identity provider whose SDK's headers and cookies are read, if any.
     pub provider: Option<ProviderCookies>,
+    /// The page where browsers sign in that another proxy asks about, if any.
+    pub sign_in: Option<SignIn>,
     /// How clients' addresses are found.
     pub client_address: ClientAddressSettings,
     /// Longest body of a request to Phoenix's own API, in bytes.
@@ -44,6 +49,10 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// A request that is not answered by then is given up.
     pub request_timeout: Duration,
+    /// `Strict-Transport-Security` of answers over TLS, if any (RFC 6797).
+    pub hsts: Option<HeaderValue>,
+    /// Whether administrators need a client certificate besides their session.
+    pub admin_certificate: bool,
     /// First half of every request id: differs between processes.
     pub instance: u64,
 }
@@ -65,4 +74,10 @@ pub struct HttpParts {
     pub webhooks: Option<Arc<dyn Webhooks>>,
     /// Looks after limits and blocks.
     pub limit_admin: Arc<dyn LimitAdmin>,
+    /// The routes of the application that Phoenix protects.
+    pub routes: Arc<LiveRoutes>,
+    /// That application, if Phoenix stands in front of it.
+    pub upstreams: Option<Arc<dyn Upstreams>>,
+    /// Signs who callers are.
+    pub assertions: Option<Arc<dyn Assertions>>,
 }

@@ -25,17 +25,31 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::chain::{Reason, Verdict};
+use self::settings::Trust;
 pub use self::settings::{ClientAddressSettings, ForwardedHeader};
 pub(crate) use self::spelling::normal;
 
 use self::chain::{Decided, decide};
 use self::elements::Element;
 
-/// The other end of a connection, and what it said there about who is behind it.
+/// The other end of a connection, what it said there about who is behind it, and how it is protected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Peer {
     socket: IpAddr,
     announced: Option<Announced>,
+    transport: Transport,
+}
+
+/// How a connection is protected on its way to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// Not at all.
+    Plain,
+    /// By TLS.
+    Tls {
+        /// Whether the client showed a certificate that administrators have.
+        has_certificate: bool,
+    },
 }
 
 /// What a trusted proxy said in the PROXY protocol.
@@ -51,13 +65,29 @@ impl Peer {
     /// A connection without the PROXY protocol.
     #[must_use]
     pub const fn direct(socket: IpAddr) -> Self {
-        Self { socket, announced: None }
+        Self { socket, announced: None, transport: Transport::Plain }
     }
 
     /// A connection that a trusted proxy made for somebody.
     #[must_use]
     pub const fn behind(socket: IpAddr, announced: Announced) -> Self {
-        Self { socket, announced: Some(announced) }
+        Self { socket, announced: Some(announced), transport: Transport::Plain }
+    }
+
+    /// The same over a connection that is protected like this.
+    #[must_use]
+    pub const fn over(self, transport: Transport) -> Self {
+        Self { transport, ..self }
+    }
+
+    /// Whether the connection to us is HTTPS.
+    pub(crate) const fn is_https(self) -> bool {
+        matches!(self.transport, Transport::Tls { .. })
+    }
+
+    /// Whether the client showed a certificate that administrators have.
+    pub(crate) const fn has_certificate(self) -> bool {
+        matches!(self.transport, Transport::Tls { has_certificate: true })
     }
 
     /// Where the reading of headers starts: an address, and whether headers may change it.
@@ -127,6 +157,17 @@ impl ClientIp {
             }
         }
     }
+}
+
+/// Whether what this peer says about requests of others counts: it is the proxy that addresses are believed of.
+pub(crate) fn speaks_for_others(settings: &ClientAddressSettings, peer: Peer) -> bool {
+    let (address, _, believed) = peer.start();
+    believed
+        && match settings.trust() {
+            Trust::Nobody => false,
+            Trust::Proxies(networks) => networks.contains(address),
+            Trust::Hops(_) => true,
+        }
 }
 
 /// How an address was derived, for people.

@@ -8,12 +8,13 @@ use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use super::Source;
 use super::elements::{Element, Elements, Syntax};
 use super::networks::Networks;
 use super::spelling::normal;
+use super::{Peer, Source};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The header in which proxies say whom they speak for. Only one is ever read: a proxy that writes one passes the other
 /// on as the client sent it.
@@ -82,12 +83,38 @@ impl ClientAddressSettings {
         }
     }
 
+    /// Whether a proxy that is believed says that the client came over https.
+    pub(crate) fn says_https(&self, peer: Peer, headers: &HeaderMap) -> bool {
+        self.trusts(peer.socket)
+            && headers
+                .get(X_FORWARDED_PROTO)
+                .is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"https"))
+    }
+
     pub(super) const fn trust(&self) -> &Trust {
         &self.trust
     }
 
     pub(super) const fn header(&self) -> ForwardedHeader {
         self.header
+    }
+
+    /// Adds the address that a proxy says by other means than a header to the header that is read, as that proxy would:
+    /// so there is one rule for both. Nothing changes if the proxy did so itself.
+    pub(crate) fn append(&self, headers: &mut HeaderMap, address: IpAddr) {
+        let address = normal(address);
+        if self.elements(headers).next().and_then(|nearest| nearest.node.address()) == Some(address) {
+            return;
+        }
+        let (name, text) = match (self.header, address) {
+            (ForwardedHeader::XForwardedFor, _) => (X_FORWARDED_FOR, address.to_string()),
+            (ForwardedHeader::Forwarded, IpAddr::V4(_)) => (FORWARDED, format!("for={address}")),
+            (ForwardedHeader::Forwarded, IpAddr::V6(_)) => (FORWARDED, format!("for=\"[{address}]\"")),
+        };
+        // An address is visible ASCII in any spelling.
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.append(name, value);
+        }
     }
 
     /// What the believed header holds, from the right.

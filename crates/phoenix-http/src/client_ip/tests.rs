@@ -319,3 +319,39 @@ proptest! {
         prop_assert_eq!(ClientIp::of_request(&behind_hops(hops, header), Peer::direct(ip(PROXY)), &map).address(), expected);
     }
 }
+
+#[test]
+fn only_proxies_that_are_believed_about_addresses_speak_for_others() {
+    let proxies = behind_proxies(ForwardedHeader::XForwardedFor);
+    let speaks = |settings: &ClientAddressSettings, peer| speaks_for_others(settings, peer);
+    assert!(speaks(&proxies, Peer::direct(ip(PROXY))));
+    assert!(speaks(&proxies, Peer::direct(ip("::ffff:10.0.0.1"))));
+    assert!(!speaks(&proxies, Peer::direct(ip(CLIENT))));
+    assert!(!speaks(&proxies, Peer::behind(ip(PROXY), Announced::Client(ip(CLIENT)))));
+    assert!(!speaks(&proxies, Peer::behind(ip(PROXY), Announced::Nothing)));
+    assert!(speaks(&proxies, Peer::behind(ip(PROXY), Announced::Client(ip("10.0.0.2")))));
+    assert!(!speaks(&ClientAddressSettings::direct(), Peer::direct(ip("127.0.0.1"))));
+    assert!(speaks(&behind_hops(1, ForwardedHeader::XForwardedFor), Peer::direct(ip(CLIENT))));
+}
+
+#[test]
+fn an_address_told_by_other_means_counts_as_if_the_proxy_had_written_it() {
+    for header in HEADERS {
+        for (lines, told, client) in [
+            (vec![], CLIENT, CLIENT),
+            (vec![written(header, &[VICTIM])], CLIENT, CLIENT),
+            // A proxy in front of the one that asks.
+            (vec![written(header, &[CLIENT])], "10.0.0.7", CLIENT),
+            (vec![written(header, &[VICTIM]), written(header, &[CLIENT])], "10.0.0.7", CLIENT),
+            (vec!["unknown".to_owned()], "2001:db8::7", "2001:db8::7"),
+        ] {
+            let mut map = headers(header, &lines);
+            let settings = behind_proxies(header);
+            settings.append(&mut map, ip(told));
+            assert_eq!(derive(&settings, Peer::direct(ip(PROXY)), &map).0, client, "{header:?} {lines:?}");
+            let count = map.get_all(name(header)).iter().count();
+            settings.append(&mut map, ip(told));
+            assert_eq!(map.get_all(name(header)).iter().count(), count, "written once only");
+        }
+    }
+}

@@ -16,6 +16,7 @@ use super::headers::Told;
 use super::rules::LimitRules;
 use super::state::{Held, Limits};
 use super::subject::{LimitedAddress, Subject};
+use crate::gateway::ClassOf;
 use crate::problem::Problem;
 
 /// Who sent a request, as far as it is known.
@@ -40,6 +41,16 @@ pub(crate) enum AtOnce {
     Later,
 }
 
+/// What a request asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// Which class its route says it has.
+    pub(crate) class: &'a ClassOf,
+    pub(crate) method: &'a Method,
+    /// In its normal form.
+    pub(crate) path: &'a str,
+}
+
 /// A limited request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limited<'a> {
@@ -51,8 +62,12 @@ pub(crate) struct Limited<'a> {
 
 impl<'a> Limited<'a> {
     /// `None` when the request is not limited: it has no class, or its address is exempt.
-    pub(crate) fn of(rules: &'a LimitRules, method: &Method, path: &str, ip: IpAddr) -> Option<Self> {
-        let class = rules.class_of(method, path)?;
+    pub(crate) fn of(rules: &'a LimitRules, asked: Asked<'_>, ip: IpAddr) -> Option<Self> {
+        let class = match asked.class {
+            ClassOf::ByPath => rules.class_of(asked.method, asked.path),
+            ClassOf::Named(name) => rules.class(name),
+            ClassOf::Unlimited => None,
+        }?;
         Some(Self { rules, class, rule: rules.rule_for(class, ip)?, ip })
     }
 
@@ -184,15 +199,14 @@ impl Gate {
     pub(crate) async fn before_authentication(
         &mut self,
         limits: &Arc<Limits>,
-        method: &Method,
-        path: &str,
+        asked: Asked<'_>,
         asks_itself: bool,
     ) -> Result<(), Problem> {
-        let rules = Arc::clone(&self.rules);
         if self.state == State::Decided {
             return Ok(());
         }
-        let Some(limited) = Limited::of(&rules, method, path, self.ip) else {
+        let rules = Arc::clone(&self.rules);
+        let Some(limited) = Limited::of(&rules, asked, self.ip) else {
             self.state = State::Decided;
             return Ok(());
         };
@@ -204,9 +218,9 @@ impl Gate {
             }
             KeyBy::Address | KeyBy::Account => {
                 self.state = State::Decided;
-                self.ask(limits, &limited, limited.address()).await
+                Box::pin(self.ask(limits, &limited, limited.address())).await
             }
-            KeyBy::Both => self.ask(limits, &limited, limited.address()).await,
+            KeyBy::Both => Box::pin(self.ask(limits, &limited, limited.address())).await,
         }
     }
 
@@ -219,24 +233,24 @@ impl Gate {
     pub(crate) async fn after_authentication(
         &mut self,
         limits: &Arc<Limits>,
-        method: &Method,
-        path: &str,
+        asked: Asked<'_>,
         user: Option<UserId>,
     ) -> Result<(), Problem> {
-        let rules = Arc::clone(&self.rules);
         if self.state == State::Decided {
             return Ok(());
         }
+        let rules = Arc::clone(&self.rules);
         self.state = State::Decided;
-        let Some(limited) = Limited::of(&rules, method, path, self.ip) else { return Ok(()) };
+        let Some(limited) = Limited::of(&rules, asked, self.ip) else { return Ok(()) };
         let subject = match (limited.class.key(), user) {
             (_, Some(user)) => Subject::User(user),
             (KeyBy::Both, None) => return Ok(()),
             (KeyBy::Principal | KeyBy::Address | KeyBy::Account, None) => limited.address(),
         };
-        self.ask(limits, &limited, subject).await
+        Box::pin(self.ask(limits, &limited, subject)).await
     }
 
+    /// Boxed by its callers: nearly every request was decided before, and would carry the room for this with it.
     async fn ask(
         &mut self,
         limits: &Arc<Limits>,
@@ -260,7 +274,8 @@ impl Gate {
                 Ok(())
             }
             Err(problem) => {
-                // A request that is refused leaves no trace.
+                // A request that is refused leaves no trace, and its problem tells of the limit.
+                self.told = None;
                 for reserved in self.held.drain(..) {
                     reserved.held.refund().await;
                 }
@@ -273,10 +288,11 @@ impl Gate {
     /// error stays counted.
     pub(crate) async fn settle(self, status: StatusCode, is_routed: bool) -> Option<Told> {
         for reserved in self.held {
+            // Boxed, as most requests reserve nothing.
             if reserved.stays(status, is_routed) {
-                reserved.held.confirm().await;
+                Box::pin(reserved.held.confirm()).await;
             } else {
-                reserved.held.refund().await;
+                Box::pin(reserved.held.refund()).await;
             }
         }
         self.told
@@ -297,6 +313,10 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn get(path: &str) -> Asked<'_> {
+        Asked { class: &ClassOf::ByPath, method: &Method::GET, path }
+    }
+
     fn user(number: u128) -> UserId {
         UserId::from_uuid(uuid::Uuid::from_u128(number))
     }
@@ -305,7 +325,7 @@ mod tests {
         /// A request that memory can decide.
         fn at_once(&self, path: &str, from: &str, sender: Sender) -> AtOnce {
             let rules = self.limits.rules().load_full();
-            match Limited::of(&rules, &Method::GET, path, ip(from)) {
+            match Limited::of(&rules, get(path), ip(from)) {
                 Some(limited) => self.limits.at_once(&limited, sender, self.limits.now()),
                 None => AtOnce::Passed(None),
             }
@@ -320,8 +340,8 @@ mod tests {
             status: u16,
         ) -> Result<Option<Told>, Problem> {
             let mut gate = Gate::new(self.limits.rules().load_full(), ip(from), None, false);
-            gate.before_authentication(&self.limits, &Method::GET, path, false).await?;
-            gate.after_authentication(&self.limits, &Method::GET, path, user).await?;
+            gate.before_authentication(&self.limits, get(path), false).await?;
+            gate.after_authentication(&self.limits, get(path), user).await?;
             Ok(gate.settle(StatusCode::from_u16(status).unwrap(), true).await)
         }
 
@@ -418,8 +438,8 @@ mod tests {
         assert!(bench.waiting("/api/ai/x", HERE, None, 200).await.is_err());
         // A request that was broken off counts.
         let mut gate = Gate::new(bench.limits.rules().load_full(), ip(ELSEWHERE), None, false);
-        gate.before_authentication(&bench.limits, &Method::GET, "/api/ai/x", false).await.unwrap();
-        gate.after_authentication(&bench.limits, &Method::GET, "/api/ai/x", None).await.unwrap();
+        gate.before_authentication(&bench.limits, get("/api/ai/x"), false).await.unwrap();
+        gate.after_authentication(&bench.limits, get("/api/ai/x"), None).await.unwrap();
         drop(gate);
         assert!(bench.waiting("/api/ai/x", ELSEWHERE, None, 404).await.is_ok());
         assert!(bench.waiting("/api/ai/x", ELSEWHERE, None, 200).await.is_err());
@@ -430,7 +450,8 @@ mod tests {
         let bench = Bench::new(|_| {});
         let request = async |is_routed| {
             let mut gate = Gate::new(bench.limits.rules().load_full(), ip(HERE), None, false);
-            gate.before_authentication(&bench.limits, &Method::POST, "/api/auth/login/", false).await?;
+            let login = Asked { method: &Method::POST, ..get("/api/auth/login/") };
+            gate.before_authentication(&bench.limits, login, false).await?;
             gate.settle(StatusCode::NOT_FOUND, is_routed).await;
             Ok::<_, Problem>(())
         };

@@ -11,7 +11,6 @@ mod rules;
 pub(crate) mod sign_in;
 mod state;
 mod subject;
-mod template;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -19,10 +18,9 @@ pub(crate) mod tests;
 
 pub use class::{ClassSpec, Count, KeyBy};
 pub use counters::ClassCounts;
-pub(crate) use enforce::{AtOnce, Gate, Limited, Sender};
+pub(crate) use enforce::{Asked, AtOnce, Gate, Limited, Sender};
 pub(crate) use headers::tell;
 pub(crate) use headers::{LIMIT_HEADERS, STANDARD_HEADERS, Told, seconds_up};
 pub use rules::{LimitRules, LiveRules, Place, RouteSpec, RuleOptions, RuleProblem, RulesError};
 pub use state::{BegunBlock, BlockObserver, Limits, LimitsParts};
 pub use subject::{Account, LimitedAddress, Subject};
-pub use template::TemplateError;

@@ -10,7 +10,7 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::class::{AUTH, CREDENTIALS, Class, ClassSpec, KeyBy, REGISTER};
-use super::template::{self, Conflict, TemplateError, Tree};
+use crate::template::{self, Conflict, TemplateError, Tree};
 
 /// Most classes.
 pub(super) const MAX_CLASSES: usize = 64;
@@ -229,6 +229,12 @@ impl LimitRules {
             }
         });
         strictest
+    }
+
+    /// The name of the class of a request, for whoever asks.
+    #[must_use]
+    pub fn name_of_class(&self, method: &Method, path: &str) -> Option<&str> {
+        self.class_of(method, path).map(Class::name)
     }
 
     /// The class with this name, for what is not found by its path; `None` also when nothing is limited.

@@ -25,7 +25,7 @@ pub(crate) use self::auth::{
     login, logout, me, own_events, own_session_end, own_sessions_end, own_sessions_list, password, refresh,
     register,
 };
-pub(crate) use self::phoenix::{healthz, openapi, readyz, stack_webhook, status, status_post, whoami};
+pub(crate) use self::phoenix::{healthz, jwks, openapi, readyz, stack_webhook, status, status_post, whoami};
 
 /// Path of the hot route.
 pub(crate) const ME: &str = "/api/auth/me";
@@ -60,7 +60,7 @@ impl Template {
 
 /// The template of a path.
 pub(crate) fn template(path: &str) -> Template {
-    const FIXED: [&str; 20] = [
+    const FIXED: [&str; 21] = [
         "/api/auth/register",
         "/api/auth/login",
         "/api/auth/logout",
@@ -77,6 +77,7 @@ pub(crate) fn template(path: &str) -> Template {
         "/api/phoenix/status",
         "/api/phoenix/whoami",
         "/api/phoenix/openapi.json",
+        "/.well-known/jwks.json",
         "/healthz",
         "/readyz",
         "/api/auth/sessions/{id}",
@@ -129,6 +130,7 @@ pub(crate) fn router(parts: HttpParts) -> Router {
         .route("/api/phoenix/status", get(status::handle).post(status_post::handle))
         .route("/api/phoenix/whoami", get(whoami::handle))
         .route("/api/phoenix/openapi.json", get(openapi::handle))
+        .route("/.well-known/jwks.json", get(jwks::handle))
         .route("/healthz", get(healthz::handle))
         .route("/readyz", get(readyz::handle))
         .method_not_allowed_fallback(wrong_method)

@@ -1,6 +1,7 @@
 //! Probes and facts about the server itself.
 
 pub(crate) mod healthz;
+pub(crate) mod jwks;
 pub(crate) mod openapi;
 pub(crate) mod readyz;
 pub(crate) mod stack_webhook;

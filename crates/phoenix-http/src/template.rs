@@ -1,8 +1,9 @@
-//! Which class a request belongs to: path templates in a tree, and the ways in which a path may be read.
+//! Path templates in a tree, and the ways in which a path may be read.
 //!
 //! Phoenix's own routes take a path as it is written. An application behind it may not: it may take `/API//auth/login/`
 //! or `/api/%61uth/login` for `/api/auth/login`. So a path that can be read in several ways is looked up in each of
-//! them, and the strictest class found counts. Does not own what a class allows.
+//! them. Does not own what templates lead to, nor what follows from readings that lead to different things: for limits
+//! the strictest class counts, and the gateway refuses the request.
 
 use http::Method;
 
@@ -39,7 +40,7 @@ pub enum TemplateError {
 
 /// One segment of a template.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Segment {
+pub(crate) enum Segment {
     /// This text.
     Literal(String),
     /// Any segment that is not empty: `{id}`.
@@ -49,7 +50,7 @@ pub(super) enum Segment {
 }
 
 /// Takes a template apart.
-pub(super) fn parse(template: &str) -> Result<Vec<Segment>, TemplateError> {
+pub(crate) fn parse(template: &str) -> Result<Vec<Segment>, TemplateError> {
     let path = template.strip_prefix('/').ok_or(TemplateError::NoSlash)?;
     if template.len() > MAX_BYTES || path.split('/').count() > MAX_SEGMENTS {
         return Err(TemplateError::TooLong);
@@ -86,7 +87,7 @@ fn segment(text: &str) -> Result<Segment, TemplateError> {
 
 /// Why a template cannot be added.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum Conflict<R> {
+pub(crate) enum Conflict<R> {
     /// This route matches the same requests, and leads elsewhere.
     Overlap(R),
     /// At the same place this literal stands in another case.
@@ -95,7 +96,7 @@ pub(super) enum Conflict<R> {
 
 /// Templates with what each leads to, in a tree. `R` names a route.
 #[derive(Debug)]
-pub(super) struct Tree<R> {
+pub(crate) struct Tree<R> {
     nodes: Vec<Node<R>>,
 }
 
@@ -134,13 +135,13 @@ impl<R: Copy> Routes<R> {
 }
 
 impl<R: Copy> Tree<R> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { nodes: vec![Node::default()] }
     }
 
     /// Adds a route for these methods, or all when there are none. `is_same` says whether two routes lead to the same
     /// class, so that it does not matter which of them a request is taken to.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         segments: &[Segment],
         methods: &[Method],
@@ -198,22 +199,18 @@ impl<R: Copy> Tree<R> {
 
     /// Calls `found` with the route of every reading of a path: once for a path that can be read in one way only. No
     /// allocation for such a path, nor for one that has capitals and is else written in the shortest way.
-    pub(super) fn find(&self, method: &Method, path: &str, mut found: impl FnMut(Option<R>)) {
-        let oddities = Oddities::of(path.as_bytes());
-        let written = path.strip_prefix('/').unwrap_or(path);
-        // A slash at the end is no part of any template.
-        let written = written.strip_suffix('/').unwrap_or(written);
-        let segments = written.split('/').map(str::as_bytes).filter(|_| !written.is_empty());
-        found(self.walk(0, segments.clone(), method, false));
-        if oddities.capitals {
-            found(self.walk(0, segments, method, true));
-        }
-        if oddities.is_respelt {
-            for reading in oddities.readings() {
-                let segments = reading.segments(path.as_bytes());
-                found(self.walk(0, segments.iter().map(Vec::as_slice), method, true));
-            }
-        }
+    pub(crate) fn find(&self, method: &Method, path: &str, found: impl FnMut(Option<R>)) {
+        each_reading(path, &mut Finder { tree: self, method, found });
+    }
+
+    /// The route of one reading.
+    pub(crate) fn lookup<'a>(
+        &self,
+        segments: impl Iterator<Item = &'a [u8]> + Clone,
+        method: &Method,
+        ignore_case: bool,
+    ) -> Option<R> {
+        self.walk(0, segments, method, ignore_case)
     }
 
     /// The most specific route: from the left a literal comes before `{id}`, and that before `{*rest}`. Visits each
@@ -241,6 +238,57 @@ impl<R: Copy> Tree<R> {
     }
 }
 
+/// Takes the readings of a path, one after the other.
+pub(crate) trait Reader {
+    /// One reading: its segments, and whether their case is ignored. The first is the path as it is written.
+    fn read<'a>(&mut self, segments: impl Iterator<Item = &'a [u8]> + Clone, ignore_case: bool);
+}
+
+/// Looks every reading up in a tree.
+struct Finder<'t, R, F> {
+    tree: &'t Tree<R>,
+    method: &'t Method,
+    found: F,
+}
+
+impl<R: Copy, F: FnMut(Option<R>)> Reader for Finder<'_, R, F> {
+    fn read<'a>(&mut self, segments: impl Iterator<Item = &'a [u8]> + Clone, ignore_case: bool) {
+        (self.found)(self.tree.lookup(segments, self.method, ignore_case));
+    }
+}
+
+/// Shows every reading of a path: one for a path that can be read in one way only.
+pub(crate) fn each_reading(path: &str, reader: &mut impl Reader) {
+    let oddities = Oddities::of(path.as_bytes());
+    let written = path.strip_prefix('/').unwrap_or(path);
+    // A slash at the end is no part of any template.
+    let written = written.strip_suffix('/').unwrap_or(written);
+    let segments = written.split('/').map(str::as_bytes).filter(|_| !written.is_empty());
+    reader.read(segments.clone(), false);
+    if oddities.capitals {
+        reader.read(segments, true);
+    }
+    if oddities.is_respelt {
+        read_respelt(oddities, path.as_bytes(), reader);
+    }
+    if oddities.twice {
+        let once = percent_signs_decoded(path);
+        read_respelt(Oddities::of(once.as_bytes()), once.as_bytes(), reader);
+    }
+}
+
+fn read_respelt(oddities: Oddities, path: &[u8], reader: &mut impl Reader) {
+    for reading in oddities.readings() {
+        let segments = reading.segments(path);
+        reader.read(segments.iter().map(Vec::as_slice), true);
+    }
+}
+
+/// The path as whoever decodes twice sees it after the first time, as far as it matters to the second.
+pub(crate) fn percent_signs_decoded(path: &str) -> String {
+    path.replace("%25", "%")
+}
+
 /// What of a path may be read in more than one way.
 #[derive(Clone, Copy, Default)]
 struct Oddities {
@@ -248,6 +296,8 @@ struct Oddities {
     capitals: bool,
     /// An empty segment, something percent-encoded, or anything of [`Reading`].
     is_respelt: bool,
+    /// Something that is percent-encoded twice.
+    twice: bool,
     /// What there is to read in one way or another.
     there: Reading,
 }
@@ -276,6 +326,7 @@ impl Oddities {
                     match decoded(path, at) {
                         Some(b'/' | b'\\') => oddities.there.slashes = true,
                         Some(b'.') => oddities.there.dots = true,
+                        Some(b'%') => oddities.twice |= is_pair(path, at + 3),
                         Some(_) | None => {}
                     }
                 }
@@ -378,8 +429,13 @@ impl Segments {
     }
 }
 
+/// Whether two hexadecimal digits stand at `at`.
+fn is_pair(path: &[u8], at: usize) -> bool {
+    path.get(at..at + 2).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
+}
+
 /// The byte that is percent-encoded at `at`.
-fn decoded(path: &[u8], at: usize) -> Option<u8> {
+pub(crate) fn decoded(path: &[u8], at: usize) -> Option<u8> {
     let digit = |at: usize| path.get(at).and_then(|byte| char::from(*byte).to_digit(16));
     u8::try_from(digit(at + 1)? * 16 + digit(at + 2)?).ok()
 }

@@ -1,0 +1,151 @@
+//! Cross-origin requests of browsers (the CORS protocol of the Fetch standard): refused unless an origin is named.
+//!
+//! Owns the headers that say so. Which requests count is the same-origin rule's business (`origin.rs`): what CORS does
+//! not let a page read, it may still have sent.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+/// What pages of an allowed origin may send.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
+/// What they may read beyond what every page may.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("RateLimit, RateLimit-Policy, Retry-After, X-Request-ID, X-Response-Time");
+/// How long a browser need not ask again, in seconds. Chromium allows 2 hours at most.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+/// Longest list of headers in a preflight that is repeated, in bytes.
+const MAX_REQUESTED: usize = 1024;
+
+/// Whether a browser asks for leave to send a request.
+pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::OPTIONS
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+        && headers.contains_key(ORIGIN)
+}
+
+/// Removes what an application says to pages of other origins, where that is not its business.
+pub(crate) fn remove(headers: &mut HeaderMap) {
+    for name in [
+        ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        ACCESS_CONTROL_ALLOW_METHODS,
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        ACCESS_CONTROL_MAX_AGE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// What an answer says to a page of another origin.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Cors {
+    /// The page's origin, if it is allowed.
+    origin: Option<HeaderValue>,
+    /// Whether the answer depends on the origin.
+    varies: bool,
+}
+
+impl Cors {
+    /// Looks whether the request's origin is one of these.
+    pub(crate) fn of<'a>(headers: &HeaderMap, mut allowed: impl Iterator<Item = &'a str>) -> Self {
+        let mut varies = false;
+        let origin = headers.get(ORIGIN).filter(|origin| {
+            allowed.any(|allowed| {
+                varies = true;
+                origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes())
+            })
+        });
+        Self { origin: origin.cloned(), varies }
+    }
+
+    /// Marks an answer.
+    pub(crate) fn put(self, headers: &mut HeaderMap) {
+        if self.varies {
+            headers.append(VARY, HeaderValue::from_static("Origin"));
+        }
+        if let Some(origin) = self.origin {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        }
+    }
+
+    /// The answer to a preflight; `None` when the origin is not allowed.
+    pub(crate) fn preflight(&self, asked: &HeaderMap) -> Option<Response> {
+        self.origin.as_ref()?;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        // With credentials a wildcard is not one, so the headers that are asked for are named.
+        if let Some(requested) =
+            asked.get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|v| v.len() <= MAX_REQUESTED)
+        {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, requested.clone());
+        }
+        Some(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWED: [&str; 2] = ["https://app.example.com", "https://admin.example.com:8443"];
+
+    fn asked(origin: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(ORIGIN, HeaderValue::from_static(origin));
+        headers.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("DELETE"));
+        headers.insert(ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_static("content-type"));
+        headers
+    }
+
+    fn answered(origin: &'static str, allowed: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        Cors::of(&asked(origin), allowed.iter().copied()).put(&mut headers);
+        headers
+    }
+
+    #[test]
+    fn only_named_origins_may_read() {
+        for origin in ALLOWED {
+            let headers = answered(origin, &ALLOWED);
+            assert_eq!(headers[ACCESS_CONTROL_ALLOW_ORIGIN], origin);
+            assert_eq!(headers[ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
+            assert_eq!(headers[VARY], "Origin");
+        }
+        for origin in [
+            "null",
+            "*",
+            "",
+            "https://evil.example",
+            "http://app.example.com",
+            "https://app.example.com.evil.example",
+        ] {
+            let headers = answered(origin, &ALLOWED);
+            assert!(!headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN), "{origin}");
+            assert_eq!(headers[VARY], "Origin", "{origin}");
+        }
+        assert!(answered("https://app.example.com", &[]).is_empty(), "refused by default");
+    }
+
+    #[test]
+    fn preflights_name_what_is_allowed_and_nothing_to_others() {
+        let asked = asked("https://app.example.com");
+        assert!(is_preflight(&Method::OPTIONS, &asked) && !is_preflight(&Method::GET, &asked));
+        let answer = Cors::of(&asked, ALLOWED.into_iter()).preflight(&asked).expect("allowed");
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+        assert_eq!(answer.headers()[ACCESS_CONTROL_ALLOW_HEADERS], "content-type");
+        assert!(answer.headers()[ACCESS_CONTROL_ALLOW_METHODS].to_str().is_ok_and(|m| m.contains("DELETE")));
+        assert!(Cors::of(&asked, std::iter::empty()).preflight(&asked).is_none());
+    }
+}

@@ -1,0 +1,110 @@
+//! What a client is told when the application does not answer: a problem that names the application or Phoenix as the
+//! cause, and `Proxy-Status` (RFC 9209) for programs.
+
+use axum::response::IntoResponse;
+use http::header::CONNECTION;
+use http::{HeaderName, HeaderValue, Response, Version};
+
+use super::port::ForwardFailure;
+use crate::body::Body;
+use crate::problem::{Kind, Problem};
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// The answer in place of the application's, to a request of this version.
+pub(crate) fn answer(failure: ForwardFailure, version: Version) -> Response<Body> {
+    let (problem, status) = describe(failure);
+    let mut response = problem.into_response().map(Body::Routed);
+    response.headers_mut().insert(PROXY_STATUS, HeaderValue::from_static(status));
+    // In HTTP/2 each request has a stream of its own, and this field is forbidden (RFC 9113 section 8.2.2).
+    if is_in_doubt(failure) && version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Whether what follows on the connection may not be what it seems: a part of a request that we refused to understand,
+/// or what a client sent in the belief that it speaks another protocol already.
+fn is_in_doubt(failure: ForwardFailure) -> bool {
+    use ForwardFailure as F;
+    match failure {
+        F::Malformed(_) | F::Method | F::Expectation | F::BadUpgrade | F::RequestBroken => true,
+        F::NoneUp
+        | F::Full
+        | F::Unreachable
+        | F::Untrusted
+        | F::Closed
+        | F::Garbage
+        | F::Timeout
+        | F::BodyTooLarge => false,
+    }
+}
+
+fn describe(failure: ForwardFailure) -> (Problem, &'static str) {
+    use ForwardFailure as F;
+    let (kind, detail, status) = match failure {
+        F::NoneUp => (
+            Kind::AppDown,
+            "No server of the application is up. Phoenix looks again every few seconds.",
+            "phoenix; error=destination_unavailable",
+        ),
+        F::Full => (
+            Kind::AppDown,
+            "The application has as many requests under way as it may have.",
+            "phoenix; error=connection_limit_reached",
+        ),
+        F::Unreachable => (
+            Kind::AppUnreachable,
+            "The application refused the connection.",
+            "phoenix; error=connection_refused",
+        ),
+        F::Untrusted => (
+            Kind::AppUnreachable,
+            "The application's certificate is not trusted.",
+            "phoenix; error=tls_certificate_error",
+        ),
+        F::Closed => (
+            Kind::AppUnreachable,
+            "The application closed the connection before it answered.",
+            "phoenix; error=connection_terminated",
+        ),
+        F::Garbage => (
+            Kind::AppBroken,
+            "The answer is no HTTP, or its head is too large.",
+            "phoenix; error=http_protocol_error",
+        ),
+        F::Timeout => (
+            Kind::AppTimeout,
+            "The application took longer than the route's deadline.",
+            "phoenix; error=http_response_timeout",
+        ),
+        F::BodyTooLarge => (
+            Kind::BodyTooLarge,
+            "The route allows no body of this size.",
+            "phoenix; error=http_request_error",
+        ),
+        F::RequestBroken => (
+            Kind::IncompleteBody,
+            "The request broke off before it was complete.",
+            "phoenix; error=http_request_error",
+        ),
+        F::BadUpgrade => (
+            Kind::BadUpgrade,
+            "An upgrade needs HTTP/1.1, Connection: upgrade and one Upgrade.",
+            "phoenix; error=http_upgrade_failed",
+        ),
+        F::Malformed(what) => (Kind::MalformedRequest, what, "phoenix; error=http_request_error"),
+        F::Method => (
+            Kind::MethodNotAllowed,
+            "CONNECT and TRACE are not passed on.",
+            "phoenix; error=http_request_denied",
+        ),
+        F::Expectation => (
+            Kind::ExpectationFailed,
+            "The only expectation there is, is 100-continue.",
+            "phoenix; error=http_request_error",
+        ),
+    };
+    let problem = Problem::new(kind).detail(detail);
+    (if kind == Kind::AppDown { problem.soon() } else { problem }, status)
+}

@@ -1,0 +1,129 @@
+//! One route: what it asks of a request, and where it leads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use phoenix_auth::model::Role;
+use phoenix_auth::ops::Authenticated;
+
+use crate::extract::Identity;
+use crate::problem::{Kind, Problem};
+
+/// Number of an upstream, in the order of the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UpstreamId(pub u16);
+
+/// Who may use a route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Anybody; credentials are not looked at, and the application sees no identity.
+    Open,
+    /// Anybody; the application is told who it is, if somebody is signed in.
+    Optional,
+    /// Whoever is signed in, and has one of the roles if any are named.
+    Required(Vec<Role>),
+}
+
+impl Access {
+    /// Whether a caller may use the route, and whom the application is told about. A credential that does not count is
+    /// nobody's where nobody must be signed in.
+    pub(crate) fn admit(&self, identity: Identity) -> Result<Option<Authenticated>, Problem> {
+        match (self, identity) {
+            (Self::Open, _) | (Self::Optional, Identity::Anonymous | Identity::Rejected(_)) => Ok(None),
+            (Self::Optional, Identity::Known(caller, _)) => Ok(Some(caller)),
+            (Self::Required(roles), identity) => {
+                let (caller, _) = identity.required()?;
+                if roles.is_empty() || roles.contains(&caller.active.user.role) {
+                    Ok(Some(caller))
+                } else {
+                    Err(Kind::Forbidden.into())
+                }
+            }
+        }
+    }
+}
+
+impl HeaderChanges {
+    /// Makes them.
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
+    }
+}
+
+/// Which class of rate limits a route's requests belong to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClassOf {
+    /// The one that `limits.routes` says for the path.
+    ByPath,
+    /// This one.
+    Named(String),
+    /// None.
+    Unlimited,
+}
+
+/// Who answers questions of browsers about other origins (CORS).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CorsRule {
+    /// The application: its headers are passed on, and preflights go to it, without identity.
+    Application,
+    /// Phoenix: pages of these origins may read answers with credentials. Empty: none.
+    Origins(Vec<String>),
+}
+
+impl CorsRule {
+    /// The origins, where Phoenix knows them.
+    pub(crate) fn origins(&self) -> &[String] {
+        match self {
+            Self::Application => &[],
+            Self::Origins(origins) => origins,
+        }
+    }
+}
+
+/// Headers that a route sets or removes.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct HeaderChanges {
+    /// Removed first.
+    pub remove: Vec<HeaderName>,
+    /// Then set, in place of any of the name.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// One route of the gateway.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Its template, with its host if it has one: the name in logs and metrics. Never what a client wrote.
+    pub name: Arc<str>,
+    /// Who may use it.
+    pub access: Access,
+    /// Its class of rate limits.
+    pub class: ClassOf,
+    /// Where it leads; `None` where Phoenix is beside another proxy and leads nowhere.
+    pub upstream: Option<UpstreamId>,
+    /// Audience of assertions for the application.
+    pub audience: Arc<str>,
+    /// Largest body of a request in bytes.
+    pub max_body: u64,
+    /// Time from the last byte of a request to the head of its answer.
+    pub deadline: Duration,
+    /// Longest pause within a body or a tunnel.
+    pub idle: Duration,
+    /// Whether unsafe requests and upgrades with our cookie must come from our own pages.
+    pub same_origin: bool,
+    /// Whether the application sees Phoenix's own session token.
+    pub keep_credentials: bool,
+    /// Whether the application sees the `Host` that the client asked for, or its own.
+    pub keep_host: bool,
+    /// Who answers preflights.
+    pub cors: CorsRule,
+    /// Changes of the request's headers.
+    pub request_headers: HeaderChanges,
+    /// Changes of the answer's headers.
+    pub response_headers: HeaderChanges,
+}
