@@ -11,10 +11,11 @@ use phoenix_auth::ops::Parts;
 use phoenix_auth::policy::{Policy, Reaction, SignalPolicy};
 use phoenix_auth::ports::{CapPolicy, Clock, Entropy, GeoLocator, IdentityVerifier};
 use phoenix_config::{Config, Registration, RoleTimeouts, SessionCapPolicy};
+use phoenix_http::gateway::{Assertions, Upstreams};
 use phoenix_http::limits::{Limits, LiveRules};
 use phoenix_http::{
-    ClientAddressSettings, ForwardedHeader, HttpParts, HttpSettings, LimitAdmin, ProviderCookies, Stack,
-    WebOrigin, Webhooks,
+    ClientAddressSettings, ForwardedHeader, HttpParts, HttpSettings, LimitAdmin, ProviderCookies, SignIn,
+    Stack, WebOrigin, Webhooks,
 };
 use phoenix_store::FingerprintCheck;
 use phoenix_store::bus::{Bus, PostgresWire, RedisWire, Wire};
@@ -24,15 +25,18 @@ use zeroize::Zeroize;
 
 use crate::database::{Database, DatabaseOptions};
 use crate::events::EventQueue;
+use crate::gateway::Gateway;
 use crate::geoip::GeoIp;
 use crate::introspect::Inspector;
 use crate::lifecycle::Lifecycle;
 use crate::limits::block_queue::BlockQueue;
 use crate::limits::enforcement::{self, Counted, Obedient, Store as LimitStore};
 use crate::limits::{BlockParts, Blocks};
+use crate::listener::Door;
 use crate::passwords::PasswordThreads;
 use crate::providers::{Providers, StackWebhooks};
 use crate::status_word::StatusWord;
+use crate::tls::{self, TlsServer};
 use crate::{VERSION, entropy, limits};
 
 /// Longest path and query of a request in bytes.
@@ -69,8 +73,11 @@ pub struct App {
     pub(crate) limit_rules: Arc<LiveRules>,
     pub(crate) limit_store: LimitStore,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) gateway: Gateway,
     /// Who is refused.
     blocks: Blocks,
+    /// HTTPS, if there are certificates.
+    pub(crate) tls: Option<Arc<TlsServer>>,
     world: World,
 }
 
@@ -81,7 +88,7 @@ impl App {
     /// When the database, Redis' address or the secret key cannot be used; the message says what would do.
     pub async fn build(config: &Config, world: World) -> anyhow::Result<Self> {
         let lifecycle = Lifecycle::new();
-        let options = DatabaseOptions::of(config, entropy::number(&*world.entropy));
+        let options = DatabaseOptions::of(config, entropy::number(&*world.entropy))?;
         options.migrate(lifecycle.tracker()).await?;
         let database = options.open(lifecycle.tracker()).await?;
         let keys = keys(config, &database, &world).await?;
@@ -98,6 +105,7 @@ impl App {
         let bus = bus(&database, redis.as_deref(), &tiers, &keys, &world);
         let passwords = passwords(config, &policy, &world)?;
         let limit_rules = Arc::new(LiveRules::new(limits::rules::of(&config.limits)?));
+        let gateway = Gateway::of(config, &keys, &lifecycle, &world)?;
         let limit_store = LimitStore::new(config, redis_config(config)?.as_ref(), &keys, &world)?;
         let block_queue = Arc::<BlockQueue>::default();
         let limits = enforcement::limits(&limit_store, &limit_rules, &keys, &block_queue, &world);
@@ -138,7 +146,9 @@ impl App {
             limit_rules,
             limit_store,
             limits,
+            gateway,
             blocks,
+            tls: None,
             world,
         })
     }
@@ -166,6 +176,18 @@ impl App {
         Arc::clone(&self.world.clock)
     }
 
+    /// The same with HTTPS, if there is any.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<TlsServer>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// What connections meet: HTTPS where there are certificates.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.tls.clone().map_or(Door::Plain, Door::Tls)
+    }
+
     /// The service that answers requests.
     ///
     /// # Errors
@@ -182,6 +204,7 @@ impl App {
             providers: self.providers.clone(),
             limits: Arc::clone(&self.limits),
             blocks: Arc::clone(&self.blocks.queue),
+            tls: self.tls.clone(),
         };
         let webhooks = match &config.stack {
             Some(stack) => StackWebhooks::of(stack, self.auth.clone(), self.clock())?,
@@ -192,6 +215,7 @@ impl App {
                 version: VERSION,
                 public_origin: config.server.public_url.as_ref().map(origin),
                 allowed_origins: config.server.allowed_origins.iter().map(origin).collect(),
+                sign_in: config.forward_auth.sign_in_url.as_ref().map(|url| SignIn::new(url.as_str())),
                 provider: config
                     .stack
                     .as_ref()
@@ -201,6 +225,8 @@ impl App {
                 max_uri_bytes: MAX_URI_BYTES,
                 body_timeout: BODY_TIMEOUT,
                 request_timeout: config.server.request_timeout,
+                hsts: tls::hsts(config)?,
+                admin_certificate: config.tls.admin_client_ca.is_some(),
                 instance: entropy::number(&*self.world.entropy),
             },
             auth: self.auth.clone(),
@@ -209,6 +235,9 @@ impl App {
             limits: Arc::clone(&self.limits),
             webhooks: webhooks.map(|webhooks| Arc::new(webhooks) as Arc<dyn Webhooks>),
             limit_admin: self.blocks.administration.clone() as Arc<dyn LimitAdmin>,
+            routes: Arc::clone(&self.gateway.routes),
+            upstreams: self.gateway.applications.clone().map(|apps| apps as Arc<dyn Upstreams>),
+            assertions: Some(Arc::clone(&self.gateway.signer) as Arc<dyn Assertions>),
         }))
     }
 
@@ -274,15 +303,11 @@ fn redis(config: &Config, keys: &KeyRing, world: &World) -> anyhow::Result<Optio
     Ok(Some(Arc::new(RedisSessions::new(&options, keys.clone(), Arc::clone(&world.clock))?)))
 }
 
-fn redis_config(config: &Config) -> anyhow::Result<Option<RedisConfig>> {
+pub(crate) fn redis_config(config: &Config) -> anyhow::Result<Option<RedisConfig>> {
     let Some(url) = &config.redis.url else { return Ok(None) };
-    if url.tls_required() {
-        bail!(
-            "REDIS_URL asks for TLS (rediss://), which this version cannot speak to Redis; use redis:// over a private network"
-        );
-    }
     Ok(Some(RedisConfig {
         url: url.expose().to_owned(),
+        trusted: crate::trust::authorities(config)?,
         command_timeout: config.redis.command_timeout,
         connect_timeout: config.redis.connect_timeout,
         lifetime: config.cache.l2_ttl,

@@ -35,6 +35,9 @@ const MIN_LOG_AGE: Duration = Duration::from_hours(1);
 pub(crate) fn start(app: &App, config: &Config) {
     let lifecycle = &app.lifecycle;
     app.database.maintain(lifecycle);
+    if let Some(applications) = &app.gateway.applications {
+        applications.tend(lifecycle);
+    }
     let keeper = Keeper {
         lifecycle: lifecycle.clone(),
         tiers: app.tiers.clone(),

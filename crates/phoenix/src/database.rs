@@ -12,6 +12,7 @@ use phoenix_store::{ConnectError, InstanceStore, StoreStatus};
 use tokio_util::task::TaskTracker;
 
 use crate::lifecycle::Lifecycle;
+use crate::trust;
 
 /// An open database.
 #[derive(Clone)]
@@ -27,11 +28,14 @@ pub(crate) enum DatabaseOptions {
 }
 
 impl DatabaseOptions {
-    pub(crate) fn of(config: &Config, seed: u64) -> Self {
+    /// # Errors
+    /// When `tls.trust_file` cannot be used.
+    pub(crate) fn of(config: &Config, seed: u64) -> anyhow::Result<Self> {
         let database = &config.database;
-        match &database.url {
+        Ok(match &database.url {
             Some(url) => Self::Postgres(PgConfig {
                 url: url.expose().to_owned(),
+                trusted: trust::authorities(config)?,
                 pool_max: database.pool_max,
                 pool_min: database.pool_min,
                 connection_timeout: database.connection_timeout,
@@ -49,7 +53,7 @@ impl DatabaseOptions {
                 log_statements: database.logging,
                 ..SqliteConfig::in_folder(&config.data.dir)
             }),
-        }
+        })
     }
 
     /// Brings the schema to this binary's version.

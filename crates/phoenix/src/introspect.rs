@@ -22,6 +22,7 @@ use crate::limits::block_queue::BlockQueue;
 use crate::limits::report::report;
 use crate::providers::Providers;
 use crate::status_word::StatusWord;
+use crate::tls::TlsServer;
 
 /// What there is to look at.
 pub(crate) struct Inspector {
@@ -34,6 +35,7 @@ pub(crate) struct Inspector {
     pub(crate) providers: Option<Arc<Providers>>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) blocks: Arc<BlockQueue>,
+    pub(crate) tls: Option<Arc<TlsServer>>,
 }
 
 #[async_trait]
@@ -69,6 +71,7 @@ impl Introspection for Inspector {
             pool: self.database.pool(),
             redis,
             rate_limits: report(&self.limits, &self.blocks, self.clock.now()),
+            tls: self.tls.as_ref().map(|tls| tls.report()),
         }
     }
 }

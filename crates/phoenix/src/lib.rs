@@ -8,9 +8,12 @@ mod background;
 pub mod cli;
 pub mod clock;
 mod database;
+mod doctor;
 pub mod entropy;
 mod events;
+pub mod gateway;
 pub mod geoip;
+mod handover;
 mod introspect;
 mod lease;
 pub mod lifecycle;
@@ -19,8 +22,12 @@ pub mod listener;
 mod logging;
 mod passwords;
 mod providers;
+mod reload;
 mod serve;
+pub mod spoe;
 mod status_word;
+pub mod tls;
+pub mod trust;
 
 /// Version of this binary.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

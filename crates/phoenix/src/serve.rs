@@ -1,56 +1,122 @@
-//! `phoenix serve`: start, announce, serve, end.
+//! `phoenix serve`: start, announce, serve, end. With another process before or after it, or alone.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use phoenix_auth::AuthError;
 use phoenix_auth::ops::{FirstAdministrator, SpecialAccount};
-use phoenix_config::{Config, Loaded};
+use phoenix_config::{Config, Loaded, Supervisor};
+use phoenix_http::Stack;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::VERSION;
 use crate::app::{App, World};
 use crate::clock::SystemClock;
 use crate::entropy::SystemEntropy;
-use crate::limits::reload::{Read, Reloader};
-use crate::listener::{self, ConnectionLimits};
+use crate::handover::{Activation, Notifier, Role, Sockets, Succession};
+use crate::lifecycle::DrainTimes;
+use crate::listener::{self, ConnectionLimits, Door, Redirect};
+use crate::reload::{Read, Reloader};
+use crate::tls::TlsServer;
+use crate::{VERSION, spoe};
 
 /// Background work that has not ended by then is dropped.
-const STOP_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// The system's clock and randomness.
 pub(crate) fn system_world() -> World {
     World { clock: Arc::new(SystemClock::start()), entropy: Arc::new(SystemEntropy) }
 }
 
-/// Serves until a signal ends it. `read` reads the configuration again.
-pub(crate) async fn run(loaded: &Loaded, read: Read) -> anyhow::Result<()> {
+/// What the program that started this process gave it.
+pub(crate) struct Started {
+    sockets: Activation,
+    notifier: Notifier,
+}
+
+impl Started {
+    /// Takes the sockets that were passed. Changes the environment, so it belongs before the first thread.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub(crate) fn of(supervisor: &Supervisor) -> anyhow::Result<Self> {
+        let sockets =
+            Activation::of(supervisor).context("a socket passed by systemd (LISTEN_FDS) cannot be used")?;
+        Ok(Self { sockets, notifier: Notifier::new(supervisor.notify_socket.clone()) })
+    }
+}
+
+/// Serves until a signal ends it, or another process serves in its place. `read` reads the configuration again.
+pub(crate) async fn run(loaded: &Loaded, read: Read, started: Started) -> anyhow::Result<()> {
     let config = &loaded.config;
+    let world = system_world();
+    // Before anything is touched: this needs files only.
+    let tls = TlsServer::open(config, Arc::clone(&world.clock))?;
+    let handover_path = config.server.handover_socket.as_deref();
+    let mut sockets = Sockets::gather(handover_path, started.sockets).await?;
     // Bound first: a taken port is found out before the database is touched; nobody is accepted yet.
-    let socket = listener::bind(config.server.listen).with_context(|| {
+    let socket = sockets.listen(Role::Http, config.server.listen).with_context(|| {
         format!("cannot listen on {}; set PHOENIX_LISTEN to another address", config.server.listen)
     })?;
+    let spoe = match config.forward_auth.spoe_listen {
+        Some(address) => Some(sockets.listen(Role::Spoe, address).with_context(|| {
+            format!("cannot listen on {address}; set PHOENIX_SPOE_LISTEN to another address")
+        })?),
+        None => None,
+    };
     let address = socket.local_addr().context("the listening address is unknown")?;
+    let redirect_socket = redirect_socket(&mut sockets, config)?;
+    let (predecessor, held) = sockets.settle();
     let mut signals = Signals::new()?;
     // From here on: without anybody who waits for it, the signal ends the process.
     let hangups = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let app = tokio::select! {
-        app = start(config) => app?,
+        app = start(config, world) => app?.with_tls(tls),
         () = signals.next() => return Ok(()),
     };
     let administrator = first_accounts(&app, config).await?;
+    let stack = app.stack(config)?;
+    if let Some(spoe) = spoe {
+        app.lifecycle.spawn_connection(spoe::serve(spoe, stack.clone(), app.lifecycle.clone()));
+    }
+    accept(socket, redirect_socket, stack, &app, config)?;
+    // From here on both serve, until the predecessor has heard of it.
+    if let Some(predecessor) = predecessor {
+        predecessor.take_over().await;
+    }
+    let succession = Succession::open(handover_path, held)?;
     announce(address, config, administrator.as_ref())?;
-    let reloader =
-        Reloader { read, effective: loaded.effective.clone(), rules: Arc::clone(&app.limit_rules) };
+    started.notifier.ready();
+    if let Some(tls) = app.tls.clone() {
+        let hangups = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+        app.lifecycle.spawn("certificates", tls.watch(hangups, app.lifecycle.clone()));
+    }
+    let reloader = Reloader {
+        read,
+        effective: loaded.effective.clone(),
+        rules: Arc::clone(&app.limit_rules),
+        gateway: config.gateway.clone(),
+        served: app.gateway.clone(),
+    };
     app.lifecycle.spawn("configuration read again", reloader.run(hangups, app.lifecycle.clone()));
-    serve(socket, &app, config, &mut signals).await
+    until_the_end(&app, config, &mut signals, succession, &started.notifier).await;
+    Ok(())
 }
 
-async fn start(config: &Config) -> anyhow::Result<App> {
-    let app = App::build(config, system_world()).await?;
+/// The socket of plain HTTP beside HTTPS, if there is to be one.
+fn redirect_socket(sockets: &mut Sockets, config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.tls.redirect_listen else { return Ok(None) };
+    let socket = sockets.listen(Role::Redirect, address).with_context(|| {
+        format!("cannot listen on {address}; set PHOENIX_TLS_REDIRECT_LISTEN to another address")
+    })?;
+    Ok(Some(socket))
+}
+
+async fn start(config: &Config, world: World) -> anyhow::Result<App> {
+    let app = App::build(config, world).await?;
     app.start(config).await?;
     Ok(app)
 }
@@ -74,10 +140,14 @@ fn announce(
     config: &Config,
     administrator: Option<&FirstAdministrator>,
 ) -> anyhow::Result<()> {
-    let mut text = format!("Phoenix {VERSION} listening on http://{address}\n");
-    text += &format!("  sign in      POST http://{address}/api/auth/login\n");
-    text += &format!("  API          http://{address}/api/phoenix/openapi.json\n");
-    text += &format!("  dashboard    will be at http://{address}/phoenix/ (not in this version)\n");
+    let scheme = if config.tls.certificates.is_empty() { "http" } else { "https" };
+    let mut text = format!("Phoenix {VERSION} listening on {scheme}://{address}\n");
+    text += &format!("  sign in      POST {scheme}://{address}/api/auth/login\n");
+    text += &format!("  API          {scheme}://{address}/api/phoenix/openapi.json\n");
+    text += &format!("  dashboard    will be at {scheme}://{address}/phoenix/ (not in this version)\n");
+    if let Some(address) = config.forward_auth.spoe_listen {
+        text += &format!("  HAProxy      may ask at {address} (SPOE)\n");
+    }
     match &config.database.url {
         Some(_) => text += "  database     PostgreSQL\n",
         None => text += &format!("  database     embedded, in {}\n", config.data.dir.display()),
@@ -107,27 +177,91 @@ fn announce(
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
-async fn serve(socket: TcpListener, app: &App, config: &Config, signals: &mut Signals) -> anyhow::Result<()> {
-    let stack = app.stack(config)?;
+/// Accepts connections from now on.
+fn accept(
+    socket: TcpListener,
+    redirect_socket: Option<TcpListener>,
+    stack: Stack,
+    app: &App,
+    config: &Config,
+) -> anyhow::Result<()> {
     let limits = ConnectionLimits::of(config);
-    let accepting = listener::serve(socket, stack, limits, app.clock(), app.lifecycle.clone());
-    app.lifecycle.spawn("accept loop", accepting);
-    signals.next().await;
-    tracing::info!(drain = ?config.server.drain_timeout, "shutting down; a second signal ends it at once");
-    app.word.set_draining();
+    if let (Some(from), Some(tls)) = (redirect_socket, app.tls.clone()) {
+        let https_port = socket.local_addr().context("the listening address is unknown")?.port();
+        let door = Door::Redirect(Arc::new(Redirect::new(config, tls, https_port)));
+        let (stack, limits) = (stack.clone(), limits.for_redirect());
+        let accepting = listener::serve_door(from, door, stack, limits, app.clock(), app.lifecycle.clone());
+        app.lifecycle.spawn_connection(accepting);
+    }
+    let accepting =
+        listener::serve_door(socket, app.door(), stack, limits, app.clock(), app.lifecycle.clone());
+    app.lifecycle.spawn_connection(accepting);
+    Ok(())
+}
+
+/// Why it ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was told to, by this signal.
+    Signal,
+    /// Another process serves in its place.
+    Successor,
+}
+
+async fn until_the_end(
+    app: &App,
+    config: &Config,
+    signals: &mut Signals,
+    mut succession: Succession,
+    notifier: &Notifier,
+) {
+    let end = tokio::select! {
+        () = signals.next() => End::Signal,
+        () = succession.next() => End::Successor,
+    };
+    let server = &config.server;
+    let mut at_once = false;
+    match end {
+        End::Signal => {
+            tracing::info!(drain = ?server.drain_timeout, "shutting down; a second signal ends it at once");
+            app.word.set_draining();
+            notifier.stopping();
+            tokio::select! {
+                () = wait(server.drain_delay) => {}
+                () = signals.next() => at_once = true,
+                () = succession.next() => {}
+            }
+        }
+        // Whoever asks whether it is ready means the service, and that is.
+        End::Successor => {
+            tracing::info!(drain = ?server.drain_timeout, "another process serves; requests under way finish");
+            notifier.stopping();
+        }
+    }
+    // Its copies of the listening sockets would let clients connect to nobody.
+    drop(succession);
+    let times = DrainTimes { idle: server.drain_idle, limit: server.drain_timeout };
     tokio::select! {
-        drained = app.lifecycle.drain(config.server.drain_timeout) => {
+        biased;
+        () = async { if !at_once { signals.next().await } } => {
+            tracing::warn!("second signal: requests in flight are dropped");
+        }
+        drained = app.lifecycle.drain(times) => {
             if !drained {
                 tracing::warn!("some requests did not finish in time and are dropped");
             }
         }
-        () = signals.next() => tracing::warn!("second signal: requests in flight are dropped"),
     }
     tokio::select! {
         () = app.stop(STOP_LIMIT) => tracing::info!("stopped"),
         () = signals.next() => tracing::warn!("another signal: ending at once"),
     }
-    Ok(())
+}
+
+async fn wait(pause: Duration) {
+    if !pause.is_zero() {
+        let _ = tokio::time::timeout(pause, std::future::pending::<()>()).await;
+    }
 }
 
 /// `SIGINT` and `SIGTERM`.

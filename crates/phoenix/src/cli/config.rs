@@ -1,9 +1,13 @@
 //! `phoenix config ...`
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 
 use super::{Failure, SourceArgs, output, warn};
+use crate::clock::SystemClock;
 use crate::logging;
+use crate::tls::TlsServer;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum ConfigCommand {
@@ -26,7 +30,9 @@ pub(super) enum ConfigCommand {
 pub(super) fn run(sources: &SourceArgs, command: &ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check => {
-            logging::check(&sources.load()?.log).map_err(Failure::wrong)?;
+            let config = sources.load()?;
+            logging::check(&config.log).map_err(Failure::wrong)?;
+            TlsServer::open(&config, Arc::new(SystemClock::start()))?;
             output::text("The configuration is valid.\n")
         }
         ConfigCommand::Show { json } => {

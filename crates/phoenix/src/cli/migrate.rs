@@ -27,7 +27,7 @@ pub(super) struct MigrateArgs {
 
 pub(super) async fn run(config: &Config, args: &MigrateArgs) -> Result<(), Failure> {
     let (lifecycle, world) = (Lifecycle::new(), system_world());
-    let options = DatabaseOptions::of(config, entropy::number(&*world.entropy));
+    let options = DatabaseOptions::of(config, entropy::number(&*world.entropy))?;
     let status = if args.status {
         options.status(lifecycle.tracker()).await?
     } else {

@@ -3,9 +3,11 @@
 //! 0 done, 1 failed (the message says why), 2 the command or the configuration is wrong.
 
 mod config;
+mod doctor;
 mod health;
 mod migrate;
 mod output;
+mod routes;
 mod secret_input;
 mod session;
 mod user;
@@ -17,11 +19,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use phoenix_config::{Config, ConfigErrors, Loaded, Sources};
+use phoenix_config::{Config, ConfigErrors, Loaded, Sources, Supervisor};
 
 use crate::app::App;
-use crate::limits::reload::Read;
-use crate::{limits, logging, serve};
+use crate::reload::Read;
+use crate::{gateway, logging, serve};
 
 /// Phoenix: authentication and API protection in one binary.
 #[derive(Parser, Debug)]
@@ -65,8 +67,13 @@ enum Command {
     /// Check and explain the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// List the routes to the application, and say what would become of a request
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
     /// Ask a running server whether it is ready; exit code 0 if so
     Health(health::HealthArgs),
+    /// Go through what production needs: what is missing, why it matters, how to mend it
+    Doctor(doctor::DoctorArgs),
     /// Print the OpenAPI description
     Openapi,
     /// Print the reference of errors, in Markdown
@@ -90,7 +97,10 @@ impl Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Failed(error.into())
+        match error.into().downcast::<ConfigErrors>() {
+            Ok(errors) => Self::Wrong(errors.to_string().trim_end().to_owned()),
+            Err(error) => Self::Failed(error),
+        }
     }
 }
 
@@ -98,7 +108,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 #[must_use]
 pub fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure::Wrong(text)) => {
             complain(&text);
             ExitCode::from(2)
@@ -110,8 +120,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
-    match cli.command.unwrap_or(Command::Serve) {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let done = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => {
             let loaded = cli.sources.load_all()?;
             warn(&loaded);
@@ -119,7 +129,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
             logging::start(&config.log).map_err(Failure::wrong)?;
             let sources = cli.sources.clone();
             let read: Read = Arc::new(move || sources.read());
-            Ok(runtime(config)?.block_on(serve::run(&loaded, read))?)
+            // Before there are threads: it changes the environment.
+            let started = serve::Started::of(&Supervisor::from_process())?;
+            runtime(config)?.block_on(serve::run(&loaded, read, started)).map_err(Failure::from)
         }
         Command::Migrate(args) => offline(&cli.sources, async |config| migrate::run(config, &args).await),
         Command::User(command) => offline(&cli.sources, async |config| user::run(config, command).await),
@@ -127,13 +139,16 @@ fn run(cli: Cli) -> Result<(), Failure> {
             offline(&cli.sources, async |config| session::run(config, command).await)
         }
         Command::Config(command) => config::run(&cli.sources, &command),
+        Command::Routes(command) => routes::run(&cli.sources, &command),
         Command::Health(args) => {
             let config = cli.sources.load()?;
             runtime(&config)?.block_on(health::run(&config, &args))
         }
+        Command::Doctor(args) => return doctor::run(&cli.sources, args),
         Command::Openapi => output::text(&phoenix_http::openapi::json()),
         Command::Errors => output::text(&phoenix_http::problem::reference_markdown()),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Runs a command that works on the database without serving.
@@ -181,7 +196,7 @@ impl SourceArgs {
 
     fn read(&self) -> Result<Loaded, ConfigErrors> {
         let loaded = phoenix_config::load(&self.sources()?)?;
-        limits::rules::checked(&loaded)?;
+        gateway::routes::check_all(&loaded)?;
         Ok(loaded)
     }
 

@@ -8,7 +8,6 @@ pub mod block_queue;
 pub mod blocks;
 pub(crate) mod enforcement;
 mod link;
-pub(crate) mod reload;
 pub(crate) mod report;
 pub(crate) mod rules;
 #[cfg(test)]

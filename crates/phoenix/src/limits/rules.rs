@@ -84,7 +84,7 @@ fn route(configured: &LimitRoute) -> RouteSpec {
     }
 }
 
-const fn method(configured: HttpMethod) -> Method {
+pub(crate) const fn method(configured: HttpMethod) -> Method {
     match configured {
         HttpMethod::Get => Method::GET,
         HttpMethod::Head => Method::HEAD,
@@ -184,6 +184,33 @@ mod tests {
     #[test]
     fn the_default_rules_can_be_used() {
         assert!(checked(&loaded("")).is_ok());
+    }
+
+    // spec: R2
+    #[test]
+    fn routes_of_applications_are_recognised_by_their_path() {
+        let rules = checked(&loaded("")).unwrap_or_else(|errors| panic!("{errors}"));
+        for (method, path, class) in [
+            (Method::POST, "/api/upload", Some("upload")),
+            (Method::PUT, "/api/tasks/upload/1", Some("upload")),
+            (Method::POST, "/api/tasks/7/upload", Some("upload")),
+            (Method::POST, "/uploads/x", Some("upload")),
+            (Method::GET, "/uploads/x.png", None),
+            (Method::GET, "/api/tasks/7/upload", Some("api")),
+            (Method::GET, "/search", Some("search")),
+            (Method::GET, "/api/tasks/search", Some("search")),
+            (Method::POST, "/api/tasks/ai/plan", Some("ai")),
+            (Method::GET, "/api/tasks/7", Some("api")),
+            (Method::POST, "/tasks", Some("api")),
+            (Method::DELETE, "/", Some("api")),
+            (Method::GET, "/tasks", None),
+            (Method::GET, "/_next/static/x.js", None),
+            (Method::POST, "/api/auth/login", Some("auth")),
+            (Method::GET, "/api/auth/sessions/1", Some("api")),
+            (Method::POST, "/healthz", None),
+        ] {
+            assert_eq!(rules.name_of_class(&method, path), class, "{method} {path}");
+        }
     }
 
     #[test]

@@ -1,28 +1,34 @@
-//! One connection, from its first byte to its end: HTTP/1.1 or HTTP/2, every wait with a bound.
+//! One connection, from its first byte to its end: HTTP/1.1 or HTTP/2, plain or over TLS, every wait with a
+//! bound. Does not own the handshake (`tls`).
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::Request;
+use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use phoenix_http::body::Body;
-use phoenix_http::{Announced, Peer, Stack};
+use phoenix_http::{Announced, ConnectionHold, Peer, Stack, Transport};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::ConnectionLimits;
 use super::admission::Place;
 use super::proxy_protocol;
 use super::reaper::{Order, UnderWay, Watched};
+use super::{ConnectionLimits, Door, Entrance};
+use crate::tls::Secured;
 
 /// First bytes of HTTP/2 with prior knowledge (RFC 9113 section 3.4). No HTTP/1.1 request begins like this. All of them
 /// are waited for here, because the protocol's own code would wait for the rest without a bound.
@@ -45,18 +51,35 @@ pub(super) async fn run(
     mut stream: TcpStream,
     mut place: Place,
     peer: SocketAddr,
-    stack: Stack,
-    limits: ConnectionLimits,
+    entrance: Entrance,
     watched: Watched,
-    draining: CancellationToken,
+    idle_over: CancellationToken,
 ) {
+    let Entrance { stack, door, limits } = entrance;
+    // What comes before the first request has bounds of its own: the wait for a header begins after it.
+    let opening = watched.marker().begin();
+    // Not when the process begins to drain: the first request may be on the way.
     let peer = tokio::select! {
-        () = draining.cancelled() => return,
+        () = idle_over.cancelled() => return,
         peer = identify(&mut stream, &mut place, peer.ip(), &stack, limits) => peer,
     };
     let Some(peer) = peer else { return };
+    let door = match door {
+        Door::Plain => None,
+        // Boxed, so that a plain connection holds no room for what only TLS needs.
+        Door::Tls(tls) => {
+            let secured = tokio::select! {
+                () = idle_over.cancelled() => return,
+                secured = Box::pin(tls.accept(stream, limits.first_byte_timeout)) => secured,
+            };
+            let Some(secured) = secured else { return };
+            drop(opening);
+            return Box::pin(secure(secured, place, peer, stack, limits, watched)).await;
+        }
+        Door::Redirect(redirect) => Some(redirect),
+    };
     let protocol = tokio::select! {
-        () = draining.cancelled() => return,
+        () = idle_over.cancelled() => return,
         sniffed = tokio::time::timeout(limits.first_byte_timeout, sniff(&stream)) => sniffed,
     };
     // Nothing came in time, or the peer left: there is nobody to answer.
@@ -64,23 +87,71 @@ pub(super) async fn run(
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    drop(opening);
+    if let Some(redirect) = door {
+        let send_on =
+            move |request: Request<Incoming>| ready(redirect.answer(request.uri(), request.headers()));
+        return Box::pin(serve(stream, protocol, place, limits, watched, send_on)).await;
+    }
+    let answer = move |request| stack.handle(peer, request);
+    serve(stream, protocol, place, limits, watched, answer).await;
+}
+
+/// Serves a connection after its handshake.
+async fn secure(
+    secured: Secured,
+    place: Place,
+    peer: Peer,
+    stack: Stack,
+    limits: ConnectionLimits,
+    watched: Watched,
+) {
+    let Secured { stream, is_http2, has_certificate } = secured;
+    let peer = peer.over(Transport::Tls { has_certificate });
+    let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+    serve(stream, protocol, place, limits, watched, move |request| stack.handle(peer, request)).await;
+}
+
+/// Answers the requests of a connection.
+async fn serve<S, F, A>(
+    stream: S,
+    protocol: Protocol,
+    place: Place,
+    limits: ConnectionLimits,
+    watched: Watched,
+    answer: F,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> A + Send + 'static,
+    A: Future<Output = Response<Body>> + Send + 'static,
+{
     let marker = watched.marker();
-    // Its wait for a header begins now, not when it was accepted.
-    drop(marker.clone().begin());
-    let service = service_fn(move |request: Request<Incoming>| {
+    // An upgrade outlives the connection that it began as, and counts for as long as it lasts.
+    let hold = ConnectionHold(Arc::new(place));
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = marker.clone().begin();
-        let wrap = |body| Marked { body, _under_way: under_way };
-        stack.handle(peer, request).map(|response| Ok::<_, Infallible>(response.map(wrap)))
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(hold.clone());
+        }
+        let in_doubt = is_end_in_doubt(&request);
+        answer(request).map(move |mut response| {
+            if protocol == Protocol::Http1 && (in_doubt || under_way.is_last()) {
+                say_it_is_the_last(&mut response);
+            }
+            Ok::<_, Infallible>(response.map(|body| Marked { body, _under_way: under_way }))
+        })
     });
     let io = TokioIo::new(stream);
     match protocol {
         Protocol::Http1 => {
             let mut connection = pin!(http1(limits).serve_connection(io, service).with_upgrades());
-            obey(&watched, connection.as_mut(), http1::UpgradeableConnection::graceful_shutdown).await;
+            let finish = http1::UpgradeableConnection::graceful_shutdown;
+            obey(&watched, connection.as_mut(), Order::Finish, finish).await;
         }
         Protocol::Http2 => {
             let mut connection = pin!(http2(limits).serve_connection(io, service));
-            obey(&watched, connection.as_mut(), http2::Connection::graceful_shutdown).await;
+            // Loses no request: the client is told which is the last one, and those before it are answered.
+            obey(&watched, connection.as_mut(), Order::Last, http2::Connection::graceful_shutdown).await;
         }
     }
 }
@@ -139,18 +210,42 @@ impl http_body::Body for Marked {
     }
 }
 
-/// Drives a connection to its end, or as far as the reaper lets it.
-async fn obey<C: Future>(watched: &Watched, mut connection: Pin<&mut C>, finish: impl Fn(Pin<&mut C>)) {
+/// Whether others may take the request to end elsewhere than hyper does: it reads the last coding alone, and nothing of
+/// what a client puts into the tunnel that it hopes for. Whatever is answered, what follows must not be taken for a
+/// request (RFC 9112 section 6.3). Beside a coding and a length, hyper closes by itself.
+fn is_end_in_doubt(request: &Request<Incoming>) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let is_odd = codings.next().is_some_and(|coding| {
+        !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some()
+    });
+    is_odd || request.method() == Method::CONNECT
+}
+
+/// Tells the client to send no further request (RFC 9112 section 9.6). hyper closes the connection after the answer.
+fn say_it_is_the_last(response: &mut Response<Body>) {
+    // The connection goes on as something else.
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// Drives a connection to its end, or as far as the reaper lets it. `finish` is called once, at an order of `from` or
+/// above.
+async fn obey<C: Future>(
+    watched: &Watched,
+    mut connection: Pin<&mut C>,
+    from: Order,
+    finish: impl Fn(Pin<&mut C>),
+) {
     let mut finishing = false;
     std::future::poll_fn(move |context| {
         match watched.order(context) {
-            Order::Serve => {}
-            Order::Finish if finishing => {}
-            Order::Finish => {
+            Order::Close => return Poll::Ready(()),
+            order if order >= from && !finishing => {
                 finishing = true;
                 finish(connection.as_mut());
             }
-            Order::Close => return Poll::Ready(()),
+            _ => {}
         }
         // How it ended is the peer's business: it left, or broke the protocol.
         connection.as_mut().poll(context).map(|_| ())

@@ -4,6 +4,7 @@ mod admission;
 mod connection;
 mod proxy_protocol;
 mod reaper;
+mod redirect;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::lifecycle::Lifecycle;
 use admission::Admission;
 use reaper::Reaper;
+pub use redirect::Redirect;
+
+use crate::tls::TlsServer;
 
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: i32 = 4096;
@@ -48,7 +52,16 @@ pub struct ConnectionLimits {
     pub http2_max_streams: u32,
 }
 
+/// Most connections at once of those who ask for plain HTTP and are sent on.
+const MAX_REDIRECTED: usize = 1024;
+
 impl ConnectionLimits {
+    /// The same for a socket that only sends on: it takes no more than a part of what there is.
+    #[must_use]
+    pub fn for_redirect(self) -> Self {
+        Self { max_connections: self.max_connections.min(MAX_REDIRECTED), ..self }
+    }
+
     /// As configured.
     #[must_use]
     pub fn of(config: &Config) -> Self {
@@ -67,20 +80,45 @@ impl ConnectionLimits {
     }
 }
 
+/// What is behind a socket.
+#[derive(Clone)]
+pub enum Door {
+    /// HTTP.
+    Plain,
+    /// HTTPS.
+    Tls(Arc<TlsServer>),
+    /// Nothing but the way to HTTPS.
+    Redirect(Arc<Redirect>),
+}
+
+/// What every connection of a socket needs. Cheap to clone.
+#[derive(Clone)]
+struct Entrance {
+    stack: Stack,
+    door: Door,
+    limits: ConnectionLimits,
+}
+
 /// Binds the address.
 ///
 /// # Errors
 /// What the system says, for example that the port is taken.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::from_std(bind_std(address)?)
+}
+
+/// The same, before there is a runtime that it belongs to.
+pub(crate) fn bind_std(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
-/// Accepts and serves connections until the process drains.
+/// Accepts and serves connections of plain HTTP until the process drains. Belongs on [`Lifecycle::spawn_connection`]: the
+/// process must not believe that all connections have ended before the last ones are accepted.
 pub async fn serve(
     listener: TcpListener,
     stack: Stack,
@@ -88,16 +126,30 @@ pub async fn serve(
     clock: Arc<dyn Clock>,
     lifecycle: Lifecycle,
 ) {
+    serve_door(listener, Door::Plain, stack, limits, clock, lifecycle).await;
+}
+
+/// Accepts connections until the process drains, and serves what is behind the door. The limits count for this socket
+/// alone.
+pub async fn serve_door(
+    listener: TcpListener,
+    door: Door,
+    stack: Stack,
+    limits: ConnectionLimits,
+    clock: Arc<dyn Clock>,
+    lifecycle: Lifecycle,
+) {
+    let entrance = Entrance { stack, door, limits };
     let reaper = Arc::new(Reaper::new(limits.header_read_timeout, limits.max_age));
     lifecycle.spawn("connection reaper", Arc::clone(&reaper).run(clock, lifecycle.clone()));
     let admission = Admission::new(limits.max_connections, limits.max_per_address);
     loop {
         let accepted = tokio::select! {
-            () = lifecycle.draining().cancelled() => return,
+            () = lifecycle.draining().cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &admission, &reaper, &stack, limits, &lifecycle),
+            Ok((stream, peer)) => admit(stream, peer, &admission, &reaper, &entrance, &lifecycle),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -108,6 +160,15 @@ pub async fn serve(
             }
         }
     }
+    // Closing the socket resets the connections that the kernel holds for us: these clients believe they are connected.
+    // As an ordinary socket, which is asked whether there are any; the runtime only knows what it was told before.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..BACKLOG {
+        let Ok((stream, peer)) = listener.accept() else { return };
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+            admit(stream, peer, &admission, &reaper, &entrance, &lifecycle);
+        }
+    }
 }
 
 fn admit(
@@ -115,19 +176,18 @@ fn admit(
     peer: SocketAddr,
     admission: &Admission,
     reaper: &Arc<Reaper>,
-    stack: &Stack,
-    limits: ConnectionLimits,
+    entrance: &Entrance,
     lifecycle: &Lifecycle,
 ) {
     // A trusted proxy's connections are many clients': they count for those it names, or for nobody.
-    let counted = (!stack.trusts(peer.ip())).then(|| peer.ip());
+    let counted = (!entrance.stack.trusts(peer.ip())).then(|| peer.ip());
     let Some(place) = admission.enter(counted) else {
         // Closed without a word: answering would cost more than the caller's connecting did.
         tracing::debug!("a connection was refused: too many are open");
         return;
     };
-    let (stack, watched, draining) = (stack.clone(), reaper.watch(), lifecycle.draining().clone());
+    let (entrance, watched, idle_over) = (entrance.clone(), reaper.watch(), lifecycle.idle_over().clone());
     lifecycle.spawn_connection(async move {
-        connection::run(stream, place, peer, stack, limits, watched, draining).await;
+        connection::run(stream, place, peer, entrance, watched, idle_over).await;
     });
 }

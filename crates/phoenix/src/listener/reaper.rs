@@ -1,6 +1,10 @@
 //! Ends connections whose time is over: those that wait too long for a request's header, that are too old, and all
 //! of them when the process drains.
 //!
+//! An idle HTTP/1.1 connection cannot be closed without a risk: its next request may be on the way. So those that are
+//! too old, and all while the process drains, are first told to answer one more request and to say that it was the
+//! last. Only when the time for that is over are idle ones closed.
+//!
 //! One task looks at all connections a few times a second. A connection pays an atomic store at the beginning and at
 //! the end of a request instead of arming a timer for each, which costs more than answering from memory.
 
@@ -18,10 +22,12 @@ use crate::lifecycle::Lifecycle;
 const TICK: Duration = Duration::from_millis(100);
 
 /// What a connection is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Order {
     /// Go on.
     Serve,
+    /// The next answer is the last one, and says so.
+    Last,
     /// Finish the request under way, then close.
     Finish,
     /// Close now: nobody has been answered for too long.
@@ -29,8 +35,17 @@ pub(super) enum Order {
 }
 
 const SERVE: u8 = 0;
-const FINISH: u8 = 1;
-const CLOSE: u8 = 2;
+const LAST: u8 = 1;
+const FINISH: u8 = 2;
+const CLOSE: u8 = 3;
+
+/// How far the process is on its way to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Serving,
+    Draining,
+    IdleOver,
+}
 
 /// Knows all connections. At most as many as may be open.
 pub(super) struct Reaper {
@@ -73,15 +88,20 @@ impl Reaper {
 
     /// Looks at all connections until the process stops.
     pub(super) async fn run(self: Arc<Self>, clock: Arc<dyn Clock>, lifecycle: Lifecycle) {
-        let mut draining = false;
         while !lifecycle.stopping().is_cancelled() {
-            self.look(millis(clock.mono()), draining);
-            let told = tokio::time::timeout(TICK, lifecycle.draining().cancelled());
-            if draining {
-                lifecycle.pause(TICK).await;
-            } else {
-                draining = told.await.is_ok();
-            }
+            let phase = match (lifecycle.draining().is_cancelled(), lifecycle.idle_over().is_cancelled()) {
+                (_, true) => Phase::IdleOver,
+                (true, false) => Phase::Draining,
+                (false, false) => Phase::Serving,
+            };
+            self.look(millis(clock.mono()), phase);
+            // Whatever comes next is obeyed at once.
+            let next = match phase {
+                Phase::Serving => lifecycle.draining(),
+                Phase::Draining => lifecycle.idle_over(),
+                Phase::IdleOver => lifecycle.stopping(),
+            };
+            let _ = tokio::time::timeout(TICK, next.cancelled()).await;
         }
     }
 
@@ -100,7 +120,7 @@ impl Reaper {
         Watched { reaper: Arc::clone(self), number, control }
     }
 
-    fn look(&self, now_ms: u64, draining: bool) {
+    fn look(&self, now_ms: u64, phase: Phase) {
         self.now_ms.store(now_ms, Ordering::Relaxed);
         for control in self.lock().values() {
             // In this order: what ends after the first look has renewed what the second reads.
@@ -108,8 +128,11 @@ impl Reaper {
             let since = control.waiting_since_ms.load(Ordering::Acquire);
             let order = if waits && now_ms.saturating_sub(since) >= self.header_timeout_ms {
                 CLOSE
-            } else if draining || now_ms.saturating_sub(control.opened_ms) >= self.max_age_ms {
+            } else if phase == Phase::IdleOver {
                 FINISH
+            } else if phase == Phase::Draining || now_ms.saturating_sub(control.opened_ms) >= self.max_age_ms
+            {
+                LAST
             } else {
                 SERVE
             };
@@ -131,6 +154,7 @@ impl Watched {
         self.control.waker.register(context.waker());
         match self.control.order.load(Ordering::Relaxed) {
             SERVE => Order::Serve,
+            LAST => Order::Last,
             FINISH => Order::Finish,
             _ => Order::Close,
         }
@@ -166,6 +190,13 @@ impl Marker {
 /// A request under way.
 pub(super) struct UnderWay(Marker);
 
+impl UnderWay {
+    /// Whether the connection ends with the answer to this request.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.control.order.load(Ordering::Relaxed) != SERVE
+    }
+}
+
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let Marker { reaper, control } = &self.0;
@@ -197,31 +228,43 @@ mod tests {
         let reaper = reaper();
         let (silent, busy) = (reaper.watch(), reaper.watch());
         let under_way = busy.marker().begin();
-        reaper.look(4_999, false);
+        reaper.look(4_999, Phase::Serving);
         assert_eq!((order(&silent), order(&busy)), (Order::Serve, Order::Serve));
-        reaper.look(5_000, false);
+        reaper.look(5_000, Phase::Serving);
         assert_eq!((order(&silent), order(&busy)), (Order::Close, Order::Serve));
-        reaper.look(50_000, false);
+        reaper.look(50_000, Phase::Serving);
         drop(under_way);
-        reaper.look(54_999, false);
+        reaper.look(54_999, Phase::Serving);
         assert_eq!(order(&busy), Order::Serve, "its wait began when its answer was ready");
-        reaper.look(55_000, false);
+        reaper.look(55_000, Phase::Serving);
         assert_eq!(order(&busy), Order::Close);
     }
 
     #[test]
-    fn the_old_and_all_of_a_draining_process_finish() {
+    fn the_old_and_all_of_a_draining_process_say_that_an_answer_is_the_last() {
         let reaper = reaper();
         let old = reaper.watch();
         let under_way = (old.marker().begin(), old.marker().begin());
-        reaper.look(60_000, false);
-        assert_eq!(order(&old), Order::Finish);
+        assert!(!under_way.0.is_last());
+        reaper.look(60_000, Phase::Serving);
+        assert_eq!(order(&old), Order::Last);
+        assert!(under_way.0.is_last());
         let young = reaper.watch();
-        reaper.look(60_001, true);
-        assert_eq!(order(&young), Order::Finish);
+        reaper.look(60_001, Phase::Draining);
+        assert_eq!(order(&young), Order::Last, "its request may be on the way");
         drop(under_way.0);
-        reaper.look(600_000, true);
-        assert_eq!(order(&old), Order::Finish, "one is still under way");
+        reaper.look(600_000, Phase::Draining);
+        assert_eq!(order(&old), Order::Last, "one is still under way");
+    }
+
+    #[test]
+    fn the_idle_end_when_their_time_is_over() {
+        let reaper = reaper();
+        let (idle, busy) = (reaper.watch(), reaper.watch());
+        let _under_way = busy.marker().begin();
+        reaper.look(1, Phase::Draining);
+        reaper.look(2, Phase::IdleOver);
+        assert_eq!((order(&idle), order(&busy)), (Order::Finish, Order::Finish));
     }
 
     #[test]

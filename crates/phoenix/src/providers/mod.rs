@@ -20,6 +20,8 @@ use zeroize::Zeroizing;
 
 use sync::StackSync;
 
+use crate::trust;
+
 pub(crate) use sync::run as run_sync;
 pub(crate) use webhooks::StackWebhooks;
 
@@ -44,7 +46,7 @@ impl Providers {
         let identity = Identity::new(&IdentityConfig {
             stack: config.stack.as_ref().map(stack_config),
             issuers: config.identity.issuers.iter().map(issuer).collect(),
-            trusted_certificates: None,
+            trusted_certificates: trust::additional(config)?,
             limits: IdentityLimits {
                 total_timeout: config.identity.request_timeout,
                 connect_timeout: config.identity.request_timeout.min(Duration::from_secs(2)),

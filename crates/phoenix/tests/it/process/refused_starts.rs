@@ -5,7 +5,8 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use phoenix_testkit::certificates::Authority;
 use phoenix_testkit::port;
 use phoenix_testkit::postgres::{Postgres, database_name};
 
@@ -224,7 +225,12 @@ async fn postgresql_servers_that_cannot_be_used() -> Result<()> {
         ),
         with(&postgres.url("not_made"), "no such database", &[&server, "not_made"]),
         with(&read_only, "a read-only database", &[&server, "read-only"]),
-        with(&format!("{empty}?sslmode=require"), "TLS", &["sslmode=require"]),
+        with(&format!("{empty}?sslmode=require"), "TLS", &["sslmode=disable", "does not speak TLS"]),
+        with(
+            &format!("{empty}?sslmode=require&sslrootcert=/none.pem"),
+            "no file",
+            &["sslrootcert", "/none.pem"],
+        ),
     ];
     for case in cases {
         is_refused(case).await?;
@@ -233,6 +239,43 @@ async fn postgresql_servers_that_cannot_be_used() -> Result<()> {
     let made = postgres.query(database_name(&empty), tables)?;
     assert_eq!(made, [[Some("0".to_owned())]], "no refused start made anything");
     Ok(())
+}
+
+// spec: G4
+#[tokio::test]
+async fn servers_that_are_not_trusted() -> Result<()> {
+    let (ours, postgres) = (Authority::new("ours"), Postgres::builder().fsync(false).start()?);
+    postgres.serve_tls(&ours.issue_local(), &ours)?;
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str, text: &str| -> Result<String> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.to_str().context("UTF-8")?.to_owned())
+    };
+    let url = format!("{}?sslmode=require", postgres.create_database());
+    let (trusted, empty) = (file("ours.pem", &ours.pem())?, file("empty.pem", "")?);
+    is_refused(case(
+        "an unknown authority",
+        nothing,
+        &[("DATABASE_URL", &url)],
+        1,
+        &["no authority", "PHOENIX_TRUST_FILE", "sslrootcert"],
+    ))
+    .await?;
+    let variables = [("DATABASE_URL", &*url), ("PHOENIX_TRUST_FILE", &*empty)];
+    is_refused(case(
+        "an empty file",
+        nothing,
+        &variables,
+        1,
+        &["PHOENIX_TRUST_FILE", "empty.pem", "no certificate"],
+    ))
+    .await?;
+    let variables = [("DATABASE_URL", &*url), ("PHOENIX_TRUST_FILE", &*trusted)];
+    postgres.serve_tls(&ours.issue(&["db.example"]), &ours)?;
+    is_refused(case("another name", nothing, &variables, 1, &["other names", "subjectAltName"])).await?;
+    postgres.serve_tls(&ours.issue_expired(&["127.0.0.1"]), &ours)?;
+    is_refused(case("an old certificate", nothing, &variables, 1, &["expired", "renew"])).await
 }
 
 #[tokio::test]

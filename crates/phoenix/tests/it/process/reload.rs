@@ -14,8 +14,9 @@ use super::support::{CommandLine, phoenix};
 
 /// Longest time until a signal has been obeyed.
 const BOUND: Duration = Duration::from_secs(20);
-const READ_AGAIN: &str = "configuration read again; what was counted stays counted";
-const REFUSED: &str = "the configuration is wrong, so nothing of it takes effect; the one before goes on";
+pub(super) const READ_AGAIN: &str = "configuration read again; what was counted stays counted";
+pub(super) const REFUSED: &str =
+    "the configuration is wrong, so nothing of it takes effect; the one before goes on";
 
 fn hang_up(server: &PhoenixProcess) -> Result<()> {
     let pid = server.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
@@ -27,7 +28,12 @@ fn lines(server: &PhoenixProcess) -> Vec<Value> {
 }
 
 /// Writes the file, sends the signal, and returns what was logged up to and with `last`, which must be new.
-async fn reread(server: &PhoenixProcess, file: &Path, text: &str, last: &str) -> Result<Vec<Value>> {
+pub(super) async fn reread(
+    server: &PhoenixProcess,
+    file: &Path,
+    text: &str,
+    last: &str,
+) -> Result<Vec<Value>> {
     let before = lines(server).len();
     fs::write(file, text)?;
     hang_up(server)?;
@@ -95,6 +101,41 @@ async fn rules_are_read_again_and_a_broken_file_changes_nothing() -> Result<()> 
         server.stderr().contains("cannot be read: No such file")
     })
     .await;
+    server.terminate()?;
+    Ok(())
+}
+
+// spec: G2
+#[tokio::test]
+async fn routes_are_read_again_with_the_limits_and_both_or_neither_take_effect() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("phoenix.toml");
+    let first = "[gateway]\nupstream = [\"http://127.0.0.1:9\"]\n";
+    fs::write(&file, first)?;
+    let server = phoenix().arg("--config").arg(file.to_string_lossy()).start()?;
+
+    let route = "[[gateway.routes]]\npath = \"/x\"\nauth = \"required\"\n";
+    let limit = "[limits.classes.api]\nwindows = [\"60/1m\"]\n";
+    let log = reread(&server, &file, &format!("{first}{route}"), READ_AGAIN).await?;
+    let changed = find(&log, "routes changed");
+    assert_eq!(changed[0]["setting"], "gateway.routes", "{log:#?}");
+    assert!(changed[0]["to"].to_string().contains("required"), "{log:#?}");
+
+    // An upstream that the running process does not have, together with limits that would do.
+    let unknown = "[gateway.upstreams.new]\nservers = [\"http://127.0.0.1:10\"]\n[[gateway.routes]]\npath = \"/y\"\n\
+                   upstream = \"new\"\n";
+    let log = reread(&server, &file, &format!("{first}{limit}{unknown}"), REFUSED).await?;
+    let wrong = find(&log, "wrong in the configuration");
+    assert_eq!(wrong[0]["setting"], "gateway.routes[1].upstream", "{log:#?}");
+    assert!(wrong[0]["remedy"].to_string().contains("take effect at a start"), "{log:#?}");
+    let log = reread(&server, &file, &format!("{first}{route}{limit}"), READ_AGAIN).await?;
+    assert_eq!(find(&log, "rate limits changed").len(), 1, "what was refused left no trace: {log:#?}");
+    assert!(find(&log, "routes changed").is_empty(), "{log:#?}");
+
+    let other = "[gateway]\nupstream = [\"http://127.0.0.1:11\"]\n";
+    let log = reread(&server, &file, &format!("{other}{route}{limit}"), READ_AGAIN).await?;
+    let at_start = find(&log, "changed settings that take effect at the next start");
+    assert_eq!(at_start[0]["settings"], "gateway.upstream", "{log:#?}");
     server.terminate()?;
     Ok(())
 }

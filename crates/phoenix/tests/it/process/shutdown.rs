@@ -4,6 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use phoenix_testkit::http::Client;
 use phoenix_testkit::postgres::Postgres;
 use phoenix_testkit::process::{Builder, Exit, PhoenixProcess};
@@ -11,11 +16,14 @@ use phoenix_testkit::wait;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
 
 use super::support::{ADMIN, CommandLine, PASSWORD, login, me, phoenix, register, token};
 
 /// Far below `server.drain_timeout`, for ends that must not wait for it.
 const PROMPT: Duration = Duration::from_secs(5);
+/// An answer is there by then, also when the process has to start first.
+const ANSWERED: Duration = Duration::from_mins(1);
 
 /// A login whose body is still missing: the server has read the head and waits.
 pub(super) struct LoginInFlight {
@@ -57,7 +65,7 @@ async fn until_it_takes_no_more(server: &PhoenixProcess) {
     .await;
 }
 
-fn ends_promptly(server: &PhoenixProcess) -> Exit {
+pub(super) fn ends_promptly(server: &PhoenixProcess) -> Exit {
     wait::until_blocking(PROMPT, "the process to end", || server.pid().is_none());
     server.wait_exit()
 }
@@ -96,6 +104,117 @@ async fn connections_without_a_request_do_not_hold_up_the_end() -> Result<()> {
     assert_eq!(kept.get("/healthz").send().await?.status, 200);
     server.ask_to_end()?;
     assert_eq!(ends_promptly(&server), Exit::Code(0));
+    Ok(())
+}
+
+/// A connection that is kept open, byte by byte: no client that tries again by itself.
+pub(super) struct Kept(TcpStream);
+
+impl Kept {
+    pub(super) async fn open(address: SocketAddr) -> Result<Self> {
+        Ok(Self(TcpStream::connect(address).await?))
+    }
+
+    /// The head and body of the answer to a GET whose answer has a length.
+    pub(super) async fn get(&mut self, path: &str, headers: &str) -> Result<String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        self.0.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        let whole = async {
+            loop {
+                let text = String::from_utf8_lossy(&answer);
+                if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                    if body.len() >= length.context("an answer with a length")?.parse()? {
+                        return anyhow::Ok(text.into_owned());
+                    }
+                }
+                ensure!(self.0.read_buf(&mut answer).await? > 0, "closed after {answer:?}");
+            }
+        };
+        tokio::time::timeout(ANSWERED, whole).await.context("no answer")?
+    }
+
+    /// Waits for the server to close it, without another byte.
+    pub(super) async fn until_closed(mut self) -> Result<()> {
+        let mut rest = Vec::new();
+        tokio::time::timeout(PROMPT, self.0.read_to_end(&mut rest)).await??;
+        ensure!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+        Ok(())
+    }
+}
+
+// spec: G3
+#[tokio::test]
+async fn a_draining_server_answers_one_more_request_on_each_connection_and_says_it_is_the_last() -> Result<()>
+{
+    let server = phoenix().env("PHOENIX_DRAIN_IDLE", "1m").start()?;
+    let mut kept = Kept::open(server.address()).await?;
+    let first = kept.get("/healthz", "").await?;
+    assert!(!first.contains("connection: close"), "{first}");
+    let fresh = Kept::open(server.address()).await?;
+    server.ask_to_end()?;
+    // A connection that says it drains is told so itself; these two have not asked yet.
+    wait::until(PROMPT, "the server to accept no more", async || {
+        TcpStream::connect(server.address()).await.is_err()
+    })
+    .await;
+    for mut connection in [kept, fresh] {
+        let last = connection.get("/healthz", "").await?;
+        assert!(last.starts_with("HTTP/1.1 200 ") && last.contains("connection: close"), "{last}");
+        connection.until_closed().await?;
+    }
+    assert_eq!(ends_promptly(&server), Exit::Code(0), "nobody is left to wait for");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_http2_connection_without_a_request_is_told_to_go_away_at_once() -> Result<()> {
+    let server = phoenix().env("PHOENIX_DRAIN_IDLE", "1m").start()?;
+    let stream = TcpStream::connect(server.address()).await?;
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.context("HTTP/2")?;
+    let ended = TaskTracker::new().spawn(connection);
+    let request = Request::get("http://localhost/healthz").body(Empty::<Bytes>::new())?;
+    assert_eq!(sender.send_request(request).await?.status(), 200);
+    server.ask_to_end()?;
+    tokio::time::timeout(PROMPT, ended).await???;
+    drop(sender);
+    assert_eq!(ends_promptly(&server), Exit::Code(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_when_their_time_is_over() -> Result<()> {
+    let server = phoenix().env("PHOENIX_DRAIN_IDLE", "300ms").start()?;
+    let mut kept = Kept::open(server.address()).await?;
+    kept.get("/healthz", "").await?;
+    let fresh = Kept::open(server.address()).await?;
+    server.ask_to_end()?;
+    kept.until_closed().await?;
+    fresh.until_closed().await?;
+    assert_eq!(ends_promptly(&server), Exit::Code(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn with_a_drain_delay_it_goes_on_for_a_while_and_says_that_it_is_not_ready() -> Result<()> {
+    let server = phoenix().env("PHOENIX_DRAIN_DELAY", "1m").start()?;
+    let client = server.client();
+    assert_eq!(client.get("/readyz").send().await?.status, 200);
+    server.ask_to_end()?;
+    wait::until(PROMPT, "it to say that it is not ready", async || {
+        client.get("/readyz").send().await.is_ok_and(|answer| answer.status == 503)
+    })
+    .await;
+    let answer = Kept::open(server.address()).await?.get("/healthz", "").await?;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && !answer.contains("connection: close"), "{answer}");
+    server.ask_to_end()?;
+    assert_eq!(ends_promptly(&server), Exit::Code(0));
+    assert!(server.stderr().contains("second signal"), "{}", server.stderr());
+    let short = phoenix().env("PHOENIX_DRAIN_DELAY", "200ms").start()?;
+    short.ask_to_end()?;
+    assert_eq!(ends_promptly(&short), Exit::Code(0), "the delay ends by itself");
     Ok(())
 }
 

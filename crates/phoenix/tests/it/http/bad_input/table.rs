@@ -315,10 +315,13 @@ fn credentials(facts: &Facts) -> Vec<Row> {
 fn places(facts: &Facts) -> Vec<Row> {
     let admin = |method: &str, path: &str| Raw::new(method, path, facts).bearer(&facts.admin_token);
     let mut rows = Vec::new();
-    let paths = "/ /api /api/auth /api/auth/me/ /api/auth//me /API/auth/me /api/auth/%6de/x /api/auth/sessions/ \
-                 /../etc/passwd /phoenix/";
+    let paths = "/ /api /api/auth /api/auth/me/ /api/auth//me/ /API/auth/me /api/auth/%6de/x /api/auth/sessions/ \
+                 /etc/passwd /phoenix/ /api/auth%2Fme";
     for path in paths.split(' ') {
         rows.push(row(format!("the path {path}"), admin("GET", path), 404, "not-found"));
+    }
+    for path in ["/../etc/passwd", "/%2e%2e/etc/passwd", "/api/%00", "/api/%zz", "/api/auth\\me"] {
+        rows.push(row(format!("the path {path}"), admin("GET", path), 400, "malformed-path"));
     }
     for (method, path) in [
         ("GET", LOGIN),
@@ -350,7 +353,7 @@ fn places(facts: &Facts) -> Vec<Row> {
         rows.push(row(format!("nobody's {path}"), Raw::get(path, facts), 401, "unauthenticated"));
         rows.push(row(format!("POST {path}"), admin("POST", path), 405, "method-not-allowed"));
     }
-    for id in ["x", "%00", "019b0000-0000-7000-8000-000000000000"] {
+    for id in ["x", "%E2%80%8B", "019b0000-0000-7000-8000-000000000000"] {
         let request = admin("GET", &format!("{USERS}/{id}/security-events"));
         rows.push(row(format!("the events of {id}"), request, 404, "not-found"));
     }

@@ -218,7 +218,7 @@ async fn a_page_elsewhere_locks_nobody_out_of_signing_in() {
     let site = limited(Backend::Sqlite);
     let node = site.node().await;
     let visitor = node.browser().from([127, 0, 0, 2], node.address);
-    for path in ["/api/auth/login/", "/API/auth/login", "/api/auth/%6cogin"].repeat(4) {
+    for path in ["/api/auth/login/", "/API/auth/login", "/api/auth%2Flogin"].repeat(4) {
         let mut visitor = visitor.on_the_same_device();
         assert_problem(&visitor.post(path, &json!({})).await, 404, "not-found");
     }

@@ -93,9 +93,26 @@ pub(super) fn assert_problem(response: &Response, status: u16, code: &str) -> Va
     body
 }
 
-/// The headers of every answer (`M12`, `A13`), in their forms.
+/// The headers of every answer of ours (`M12`, `A13`), in their forms.
 #[track_caller]
 pub(super) fn assert_marked(response: &Response) {
+    assert_traced(response);
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+}
+
+/// The headers that tell of the way of every answer (`M12`), also of an application's, each once and in its form.
+#[track_caller]
+pub(super) fn assert_traced(response: &Response) {
+    for name in [
+        "x-response-time",
+        "x-request-id",
+        "x-auth-time",
+        "x-cache-hit",
+        "x-phoenix-version",
+        "x-system-status",
+    ] {
+        assert_eq!(response.headers.get_all(name).iter().count(), 1, "{name}: {response:?}");
+    }
     let header = |name: &str| response.header(name).unwrap_or_else(|| panic!("{name} is missing")).to_owned();
     for name in ["x-response-time", "x-total-time", "x-auth-time"] {
         let value = header(name);
@@ -108,5 +125,4 @@ pub(super) fn assert_marked(response: &Response) {
     assert!(["none", "l1", "l2", "l3"].contains(&header("x-cache-hit").as_str()));
     assert!(["ok", "degraded"].contains(&header("x-system-status").as_str()));
     assert_eq!(header("x-phoenix-version"), phoenix::VERSION);
-    assert_eq!(header("x-content-type-options"), "nosniff");
 }

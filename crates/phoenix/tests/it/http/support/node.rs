@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use phoenix::app::{App, World};
+use phoenix::lifecycle::DrainTimes;
 use phoenix::listener::{self, ConnectionLimits};
 use phoenix_auth::model::TokenHash;
 use phoenix_config::Config;
@@ -48,22 +49,27 @@ pub(in crate::http) struct Node {
 
 impl Node {
     pub(super) async fn start(config: Config, world: World) -> Self {
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), config, world).await
+    }
+
+    pub(super) async fn start_at(listen: SocketAddr, config: Config, world: World) -> Self {
         let app = App::build(&config, world).await.unwrap();
         app.start(&config).await.unwrap();
         app.auth.ensure_administrator(Some(ADMIN), Some(PASSWORD)).await.unwrap();
         app.auth.reconcile_special_accounts().await.unwrap();
-        let socket = listener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let socket = listener::bind(listen).unwrap();
         let address = socket.local_addr().unwrap();
         let (stack, limits) = (app.stack(&config).unwrap(), ConnectionLimits::of(&config));
         let accepting = listener::serve(socket, stack, limits, app.clock(), app.lifecycle.clone());
-        app.lifecycle.spawn("accept loop", accepting);
+        app.lifecycle.spawn_connection(accepting);
         let client = Client::new(address).with_bound(Duration::from_mins(2));
         Self { app, address, client }
     }
 
     /// Ends the node in order, as a signal would; everything it owed the database is written.
     pub(in crate::http) async fn stop(self) {
-        assert!(self.app.lifecycle.drain(SOON).await, "a connection did not end");
+        let times = DrainTimes { idle: Duration::ZERO, limit: SOON };
+        assert!(self.app.lifecycle.drain(times).await, "a connection did not end");
         self.app.stop(SOON).await;
     }
 

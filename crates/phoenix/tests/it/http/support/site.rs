@@ -1,5 +1,6 @@
 //! One database with one configuration and one clock: what the nodes of an installation share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,6 +108,11 @@ impl Site {
     /// Starts a node; the first one makes the administrator.
     pub(in crate::http) async fn node(&self) -> Node {
         Node::start(self.config(), self.world.clone()).await
+    }
+
+    /// Starts a node at this address.
+    pub(in crate::http) async fn node_at(&self, listen: SocketAddr) -> Node {
+        Node::start_at(listen, self.config(), self.world.clone()).await
     }
 
     /// Starts a node with another setting than the rest; an empty value is none.

@@ -1,23 +1,28 @@
-//! `SIGHUP`: the configuration is read again, and the rules of the rate limits take effect. What was counted stays
-//! counted, because it is kept under the names of classes and clients and not under limits.
+//! `SIGHUP`: the configuration is read again, and the rules of the rate limits and the routes of the gateway take effect,
+//! all of them or none. What was counted stays counted, because it is kept under the names of classes and clients and
+//! not under limits. A request that is under way keeps the route that it has.
 //!
 //! Everything else in the configuration takes effect at a start only; what changed of it is said.
 
 use std::sync::Arc;
 
-use phoenix_config::{ConfigErrors, Effective, Literal, Loaded};
-use phoenix_http::limits::LiveRules;
+use phoenix_config::{ConfigErrors, Effective, Gateway, Literal, Loaded};
+use phoenix_http::gateway::RouteTable;
+use phoenix_http::limits::{LimitRules, LiveRules};
 use tokio::signal::unix::Signal;
 
-use super::rules;
+use crate::gateway::routes;
 use crate::lifecycle::Lifecycle;
+use crate::limits::rules;
 
 /// Most errors of one reading that are logged; the rest are counted.
 const MAX_LOGGED: usize = 50;
 /// Settings with this start are read again, except for [`AT_START`].
-const RELOADED: &str = "limits.";
+const LIMITS: &str = "limits.";
 /// Memory is taken once.
 const AT_START: &str = "limits.memory";
+/// What of the gateway is read again: connections to upstreams are made once.
+const ROUTES: &str = "gateway.routes";
 
 /// Reads the configuration as the process did at its start.
 pub(crate) type Read = Arc<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
@@ -30,6 +35,10 @@ pub(crate) struct Reloader {
     pub(crate) effective: Effective,
     /// Where rules are put in force.
     pub(crate) rules: Arc<LiveRules>,
+    /// The gateway as it was at the start: its upstreams stay.
+    pub(crate) gateway: Gateway,
+    /// Where routes are put in force, and keys read again.
+    pub(crate) served: crate::gateway::Gateway,
 }
 
 impl Reloader {
@@ -42,18 +51,28 @@ impl Reloader {
                 signal = hangups.recv() => if signal.is_none() { return },
             }
             let read = Arc::clone(&self.read);
+            let served = self.served.clone();
+            let again = move || {
+                served.reload_keys();
+                read()
+            };
             // Files may be slow; requests go on meanwhile.
-            match lifecycle.tracker().spawn_blocking(move || read()).await {
+            match lifecycle.tracker().spawn_blocking(again).await {
                 Ok(read) => self.take(read),
                 Err(error) => tracing::error!(?error, "the configuration was not read again"),
             }
         }
     }
 
+    /// What is to be put in force.
+    fn build(&self, loaded: &Loaded) -> Result<(LimitRules, RouteTable), ConfigErrors> {
+        Ok((rules::checked(loaded)?, routes::checked(loaded, &self.gateway)?))
+    }
+
     /// Puts in force what was read, all of it or nothing.
     fn take(&mut self, read: Result<Loaded, ConfigErrors>) {
-        let rules = read.and_then(|loaded| rules::checked(&loaded).map(|rules| (rules, loaded)));
-        let (rules, loaded) = match rules {
+        let built = read.and_then(|loaded| self.build(&loaded).map(|built| (built, loaded)));
+        let ((rules, routes), loaded) = match built {
             Ok(read) => read,
             Err(errors) => return refuse(&errors),
         };
@@ -63,8 +82,13 @@ impl Reloader {
         let (reloaded, at_start): (Vec<Change>, Vec<Change>) =
             changes(&self.effective, &loaded.effective).into_iter().partition(|c| is_reloaded(&c.setting));
         self.rules.replace(rules);
+        self.served.routes.replace(routes);
         for Change { setting, from, to } in &reloaded {
-            tracing::info!(setting, from, to, "rate limits changed");
+            if setting == ROUTES {
+                tracing::info!(setting, from, to, "routes changed");
+            } else {
+                tracing::info!(setting, from, to, "rate limits changed");
+            }
         }
         if !at_start.is_empty() {
             let settings: Vec<&str> = at_start.iter().map(|change| change.setting.as_str()).collect();
@@ -106,7 +130,7 @@ struct Change {
 }
 
 fn is_reloaded(setting: &str) -> bool {
-    setting.starts_with(RELOADED) && setting != AT_START
+    setting == ROUTES || (setting.starts_with(LIMITS) && setting != AT_START)
 }
 
 /// What differs; of a table the entries that do. Secrets are not in there, so that they changed is not seen.
