@@ -8,6 +8,7 @@
 
 pub mod bench;
 pub mod check;
+pub mod dist;
 pub mod regen;
 mod shell;
 pub mod spec;

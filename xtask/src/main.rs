@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{bench, check, regen, spec, test};
+use xtask::{bench, check, dist, regen, spec, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Tasks of the Phoenix repository", disable_version_flag = true)]
@@ -37,11 +37,23 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Build the binary without shared libraries, and run it in an empty root directory
+    Dist(dist::Arguments),
     /// Measure, and compare with the bars
     Bench(bench::Arguments),
     /// The server that benchmarks compare with
     #[command(hide = true)]
     BenchReferenceServer {
+        /// Where to listen
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// End when standard input is closed
+        #[arg(long)]
+        until_stdin_closes: bool,
+    },
+    /// The application behind the proxies that are compared
+    #[command(hide = true)]
+    BenchOrigin {
         /// Where to listen
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
@@ -58,9 +70,17 @@ fn main() -> Result<ExitCode> {
         Command::Check { advisories } => check::run(advisories),
         Command::Spec => spec::run(),
         Command::Regen { check } => regen::run(check),
+        Command::Dist(arguments) => dist::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::BenchReferenceServer { listen, until_stdin_closes } => {
             bench::reference::serve(listen, until_stdin_closes)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::BenchOrigin { listen, until_stdin_closes } => {
+            if until_stdin_closes {
+                bench::reference::end_with_stdin();
+            }
+            bench::proxy::serve_origin(listen)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -18,6 +18,7 @@ const FILES: &[Generated] = &[
     Generated { path: "docs/config.md", arguments: &["config", "reference"] },
     Generated { path: "docs/openapi.json", arguments: &["openapi"] },
     Generated { path: "docs/errors.md", arguments: &["errors"] },
+    Generated { path: "docs/doctor-checks.md", arguments: &["doctor", "--list"] },
 ];
 
 /// Writes the files, or compares them.

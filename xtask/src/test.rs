@@ -7,12 +7,13 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use phoenix_testkit::postgres::binaries;
+use phoenix_testkit::programs::Kind;
 
 use crate::shell;
 
 /// Debian and Ubuntu ask this script whether a package may start its service.
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
-const PACKAGES: [&str; 2] = ["postgresql", "redis-server"];
+const PACKAGES: [&str; 5] = ["postgresql", "redis-server", "nginx-light", "caddy", "haproxy"];
 /// Exit status when the user has to do something first.
 const NOT_PREPARED: u8 = 2;
 
@@ -33,11 +34,29 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     for what in ["--all-targets", "--doc"] {
         passed &= shell::succeeds(shell::cargo(&["test", "--workspace", what]).args(arguments))?;
     }
+    if arguments.is_empty() {
+        passed &= node_client()?;
+    }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Tests the library for Node.js. Without Node.js that fails and says so; tests of Rust alone are run by naming some.
+fn node_client() -> Result<bool> {
+    let npm = |arguments: &[&str]| {
+        let mut command = Command::new("npm");
+        command.args(arguments).current_dir(shell::root().join("clients/node"));
+        shell::succeeds(&mut command).with_context(|| {
+            format!("run npm {}; clients/node needs Node.js 20.9 or later with npm", arguments.join(" "))
+        })
+    };
+    Ok(npm(&["ci", "--no-audit", "--no-fund"])? && npm(&["test"])?)
+}
+
 fn servers_exist() -> bool {
-    binaries::directory().is_ok() && binaries::redis_server().is_ok()
+    let proxies = [Kind::Nginx, Kind::Caddy, Kind::HaProxy];
+    binaries::directory().is_ok()
+        && binaries::redis_server().is_ok()
+        && proxies.iter().all(|proxy| proxy.program().is_ok())
 }
 
 fn may_install() -> bool {
@@ -83,16 +102,16 @@ impl Drop for ServicePolicy {
 fn instructions() -> String {
     let minimum = binaries::MINIMUM_VERSION;
     let command = if cfg!(target_os = "macos") {
-        "brew install postgresql@17 redis"
+        "brew install postgresql@17 redis nginx caddy haproxy"
     } else if Path::new("/usr/bin/apt-get").exists() {
-        "sudo apt-get install --no-install-recommends postgresql redis-server"
+        "sudo apt-get install --no-install-recommends postgresql redis-server nginx-light caddy haproxy"
     } else if Path::new("/usr/bin/dnf").exists() {
-        "sudo dnf install postgresql-server postgresql-contrib redis"
+        "sudo dnf install postgresql-server postgresql-contrib redis nginx caddy haproxy"
     } else {
-        "with your package manager, so that initdb, postgres and redis-server are in PATH"
+        "with your package manager, so that initdb, postgres, redis-server, nginx, caddy and haproxy are in PATH"
     };
     format!(
-        "The tests start private servers and need the programs of PostgreSQL {minimum} or later and of Redis.\n\
-         Install them, no service has to run:\n\n    {command}\n"
+        "The tests start private servers and need the programs of PostgreSQL {minimum} or later, of Redis, nginx, Caddy and \
+         HAProxy.\nInstall them, no service has to run:\n\n    {command}\n"
     )
 }

@@ -21,6 +21,7 @@ const MAY_DEPEND_ON: &[(&str, Option<&[&str]>)] = &[
         "phoenix-http",
         Some(&["phoenix-auth", "phoenix-threat", "phoenix-limit", "phoenix-scan", "phoenix-monitor"]),
     ),
+    ("phoenix-proxy", Some(&["phoenix-resilience"])),
     ("phoenix-testkit", Some(&[])),
     ("phoenix", None),
     // Benchmarks fill a database with sessions whose tokens they know, and measure the limiter without a server.
@@ -34,8 +35,10 @@ const MUST_NOT_USE: &[(&str, &[&str], &str)] = &[(
     "the domain knows neither HTTP nor a database",
 )];
 
-/// The only crate that may depend on axum.
-const USES_AXUM: &str = "phoenix-http";
+/// The crates that may depend on axum. `phoenix-client` is for applications, not for Phoenix: its extractors are an
+/// optional feature, and rest on `axum-core` alone.
+const USE_AXUM: &[(&str, &[&str])] =
+    &[("phoenix-http", &["axum", "axum-core"]), ("phoenix-client", &["axum-core"])];
 
 /// Most lines of a source file, not counting its tests.
 const MOST_LINES: usize = 800;
@@ -60,9 +63,17 @@ const WORDS: &[Words] = &[
         pattern: r#"(?i)"(?:x-)?forwarded(?:-[a-z]+)?"|\bheader::FORWARDED"#,
         only_in: &[
             "crates/phoenix-http/src/client_ip/settings.rs",
+            // Which request a trusted proxy asks about, by the same rule.
+            "crates/phoenix-http/src/forward_auth/describe.rs",
             // The words that choose between the two.
             "crates/phoenix-config/src/settings.rs",
             "crates/phoenix-config/src/values/choices.rs",
+            // Written for applications, never read.
+            "crates/phoenix-proxy/src/hygiene.rs",
+            // A made-up claim, to see whether a server believes it.
+            "crates/phoenix/src/doctor/server.rs",
+            // No configuration may change it.
+            "crates/phoenix-config/src/kinds/gateway_headers.rs",
         ],
         tests_may: true,
         why: "only client_ip/ decides whom to believe about addresses",
@@ -172,8 +183,12 @@ fn foreign_crates_stay_where_they_belong() -> Result<()> {
     let mut problems = Vec::new();
     for package in &metadata()?.packages {
         let used = dependencies(package);
-        if package.name.as_str() != USES_AXUM && used.contains("axum") {
-            problems.push(format!("{} must not depend on axum: only {USES_AXUM} knows it", package.name));
+        let allowed = USE_AXUM.iter().find(|(name, _)| *name == package.name.as_str());
+        let allowed = allowed.map_or([].as_slice(), |(_, allowed)| allowed);
+        for crate_of_axum in ["axum", "axum-core"] {
+            if used.contains(crate_of_axum) && !allowed.contains(&crate_of_axum) {
+                problems.push(format!("{} must not depend on {crate_of_axum}: see USE_AXUM", package.name));
+            }
         }
         for (name, forbidden, why) in MUST_NOT_USE {
             for dependency in forbidden.iter().filter(|dependency| used.contains(**dependency)) {

@@ -25,6 +25,7 @@ mod limits;
 pub mod load;
 mod me;
 pub mod pin;
+pub mod proxy;
 pub mod reference;
 pub mod report;
 pub mod sessions;
@@ -39,11 +40,14 @@ use clap::Args;
 use report::{Bar, Machine};
 
 /// All benchmarks, in the order of `--list`.
-pub const BENCHES: &[Bench] = &[generator::BENCH, limits::BENCH, me::BENCH, sessions::BENCH];
+pub const BENCHES: &[Bench] = &[generator::BENCH, limits::BENCH, me::BENCH, proxy::BENCH, sessions::BENCH];
 
 /// Benchmarks of which a part can be run alone, with the names of the parts.
-pub const PARTS: &[(&str, &[&str])] =
-    &[(limits::BENCH.name, limits::PARTS), (sessions::BENCH.name, sessions::PARTS)];
+pub const PARTS: &[(&str, &[&str])] = &[
+    (limits::BENCH.name, limits::PARTS),
+    (proxy::BENCH.name, proxy::PARTS),
+    (sessions::BENCH.name, sessions::PARTS),
+];
 
 /// One benchmark.
 #[derive(Clone, Copy, Debug)]

@@ -36,9 +36,17 @@ impl ReferenceServer {
     /// # Errors
     /// When it does not announce an address.
     pub fn start(program: &std::path::Path, prefix: &[String]) -> Result<Self> {
+        Self::start_command(program, prefix, "bench-reference-server")
+    }
+
+    /// Starts another server of `program` (`xtask`), which announces itself in the same way.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    pub fn start_command(program: &std::path::Path, prefix: &[String], name: &str) -> Result<Self> {
         let mut words = prefix.iter().map(std::ffi::OsString::from).chain([program.as_os_str().to_owned()]);
         let mut command = Command::new(words.next().context("a program to start")?);
-        command.args(words).args(["bench-reference-server", "--until-stdin-closes"]);
+        command.args(words).args([name, "--until-stdin-closes"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("start it")?;
         let pipe = child.stdin.take().context("its standard input")?;
         let mut line = String::new();
@@ -82,14 +90,19 @@ impl Drop for ReferenceServer {
 /// When the address cannot be bound.
 pub fn serve(listen: SocketAddr, until_stdin_closes: bool) -> Result<()> {
     if until_stdin_closes {
-        std::thread::spawn(|| {
-            let _ = std::io::stdin().read(&mut [0]);
-            std::process::exit(0);
-        });
+        end_with_stdin();
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("make a runtime")?;
     runtime.block_on(accept(listen))
+}
+
+/// Ends this process when its standard input is closed: with whoever started it.
+pub fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
 }
 
 async fn accept(listen: SocketAddr) -> Result<()> {

@@ -31,7 +31,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome> {
     let mut events = Events::with_capacity(plan.connections.max(64));
     // On a core of its own it does not sleep: a generator that sleeps makes the server pay for waking it, the more the
     // slower the server is, and a ratio of two servers would measure that.
-    let patience = if plan.core.is_some() { Duration::ZERO } else { TICK };
+    let patience = if plan.core.is_some() && !plan.shares_core { Duration::ZERO } else { TICK };
     while state.now < end {
         poll.poll(&mut events, Some(patience)).context("wait for the server")?;
         if events.is_empty() {

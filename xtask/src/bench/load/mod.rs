@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod alarm;
 mod asker;
 mod batches;
 mod closed;
@@ -84,6 +85,8 @@ pub struct Plan {
     pub duration: Duration,
     /// The core to which the generator's thread is bound.
     pub core: Option<usize>,
+    /// Others work on that core, too: while it waits the generator sleeps, where it would poll on a core of its own.
+    pub shares_core: bool,
 }
 
 impl Plan {
@@ -99,6 +102,7 @@ impl Plan {
             warm_up: Duration::from_secs(1),
             duration: Duration::from_secs(5),
             core: None,
+            shares_core: false,
         }
     }
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use mio::{Events, Poll};
 
 use super::Plan;
+use super::alarm::{ALARM, Alarm};
 use super::batches::Batches;
 use super::closed::{open_all, record};
 use super::connection::Connection;
@@ -34,6 +35,7 @@ pub(super) fn run(plan: &Plan, per_second: f64) -> Result<Outcome> {
         counted_from: start + plan.warm_up,
         end: start + plan.warm_up + plan.duration,
     };
+    let mut alarm = plan.shares_core.then(|| Alarm::set_up(&poll)).transpose()?;
     let mut warm = false;
     let mut events = Events::with_capacity(plan.connections.max(64));
     loop {
@@ -48,9 +50,18 @@ pub(super) fn run(plan: &Plan, per_second: f64) -> Result<Outcome> {
         if due >= run.end && (idle || now >= run.end + DRAIN) {
             break;
         }
-        poll.poll(&mut events, Some(run.patience(due, now))).context("wait for the server")?;
+        let patience = match &mut alarm {
+            Some(alarm) if !run.free.is_empty() && due < run.end => {
+                alarm.ring_in(due.saturating_duration_since(now))?;
+                DRAIN
+            }
+            _ => run.patience(due, now),
+        };
+        poll.poll(&mut events, Some(patience)).context("wait for the server")?;
         for event in &events {
-            run.advance(&poll, event.token().0)?;
+            if event.token() != ALARM {
+                run.advance(&poll, event.token().0)?;
+            }
         }
     }
     Ok(run.finish())
