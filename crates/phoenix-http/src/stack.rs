@@ -18,12 +18,12 @@ use bytes::Bytes;
 use foldhash::quality::RandomState;
 use futures_util::FutureExt;
 use http::header::{ACCEPT_LANGUAGE, HeaderName, ORIGIN, UPGRADE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use phoenix_auth::model::{TokenHash, UserAgent};
 use phoenix_auth::ops::{Authenticated, ClientInfo, Credential, Rejection, Verdict};
 use tower::ServiceExt;
-use tracing::Instrument;
+use tracing::{Instrument, Level, Span};
 
 use crate::answer::{Answer, AnswerHeaders, Trace};
 use crate::body::{Body, full};
@@ -98,7 +98,8 @@ impl Stack {
                 let answer = shared.answer_proxy(asks, peer, request, &mut trace).await;
                 let answer = shared.finish(answer, &trace);
                 let elapsed = shared.parts.clock.mono().saturating_sub(trace.started.mono);
-                log(&Method::GET, asks.as_str(), answer.status().as_u16(), elapsed);
+                let level = level(&Method::GET, answer.status(), false);
+                log(level, &Method::GET, asks.as_str(), answer.status().as_u16(), elapsed);
                 answer
             });
         }
@@ -407,7 +408,9 @@ impl Shared {
         mut cold: Box<Cold>,
         mut trace: Trace,
     ) -> Response<Body> {
-        let span = tracing::info_span!("request", id = trace.id.as_str());
+        // A span is made for what may log on the way: not for what the application is asked at once.
+        let is_plain = matches!(cold.place, Place::App(_)) && cold.is_known();
+        let mut span = if is_plain { Span::none() } else { span(&trace) };
         let method = request.method().clone();
         let cors = std::mem::take(&mut cold.cors);
         let route = match &cold.place {
@@ -428,9 +431,16 @@ impl Shared {
             }
         };
         cors.put(response.headers_mut());
-        let elapsed = self.parts.clock.mono().saturating_sub(trace.started.mono);
-        let _entered = span.enter();
-        log(&method, name, response.status().as_u16(), elapsed);
+        let is_forwarded = matches!(response.body(), Body::Forwarded(_));
+        let level = level(&method, response.status(), is_forwarded);
+        if level <= Level::INFO || tracing::enabled!(Level::DEBUG) {
+            if span.is_none() {
+                span = self::span(&trace);
+            }
+            let elapsed = self.parts.clock.mono().saturating_sub(trace.started.mono);
+            let _entered = span.enter();
+            log(level, &method, name, response.status().as_u16(), elapsed);
+        }
         response
     }
 
@@ -636,7 +646,11 @@ impl Shared {
                 route.response_headers.apply(response.headers_mut());
                 Ok(response)
             }
-            Err(failure) => Err(gateway::failure_answer(failure, version)),
+            Err(failure) => {
+                let (request_id, route) = (trace.id.as_str(), &*route.name);
+                tracing::warn!(request_id, route, ?failure, "the application gave no answer");
+                Err(gateway::failure_answer(failure, version))
+            }
         }
     }
 
@@ -746,14 +760,37 @@ pub(crate) struct Cold {
     place: Place,
 }
 
-/// One line a request: routine reads at debug, changes at info, our own failures at error.
-fn log(method: &Method, route: &str, status: u16, elapsed: Duration) {
+impl Cold {
+    /// Whether nothing is left to be asked of Redis or the database.
+    fn is_known(&self) -> bool {
+        !self.gate.asks_who() && (self.credential.is_none() || self.known.is_some())
+    }
+}
+
+/// What is logged about a request carries its id.
+fn span(trace: &Trace) -> Span {
+    tracing::info_span!("request", id = trace.id.as_str())
+}
+
+/// Routine reads at debug, changes at info, our own failures at error, an application's at warn.
+fn level(method: &Method, status: StatusCode, is_forwarded: bool) -> Level {
+    let is_the_applications =
+        is_forwarded || matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
+    match (status.is_server_error(), method.is_safe()) {
+        (true, _) if is_the_applications => Level::WARN,
+        (true, _) => Level::ERROR,
+        (false, true) => Level::DEBUG,
+        (false, false) => Level::INFO,
+    }
+}
+
+/// One line a request.
+fn log(level: Level, method: &Method, route: &str, status: u16, elapsed: Duration) {
     let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    if status >= 500 {
-        tracing::error!(%method, route, status, elapsed_us, "request");
-    } else if method.is_safe() {
-        tracing::debug!(%method, route, status, elapsed_us, "request");
-    } else {
-        tracing::info!(%method, route, status, elapsed_us, "request");
+    match level {
+        Level::ERROR => tracing::error!(%method, route, status, elapsed_us, "request"),
+        Level::WARN => tracing::warn!(%method, route, status, elapsed_us, "request"),
+        Level::INFO => tracing::info!(%method, route, status, elapsed_us, "request"),
+        _ => tracing::debug!(%method, route, status, elapsed_us, "request"),
     }
 }
