@@ -17,7 +17,8 @@ use super::support::BINARY;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Puts the socket where systemd puts it, and says so with the process's own id.
+/// Puts the socket where systemd puts it, and says so with the process's own id. For bash: other shells have no
+/// descriptors above 9.
 const PASS: &str = "exec 3<&\"$FROM\"; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve";
 
 struct Systemd {
@@ -45,7 +46,7 @@ impl Systemd {
     }
 
     fn start(&self, name: &str, listen: &str) -> Result<Child> {
-        let child = Command::new("/bin/sh")
+        let child = Command::new("/bin/bash")
             .args(["-c", PASS, BINARY])
             .current_dir(self.folder.path())
             .env_clear()
