@@ -10,6 +10,7 @@ mod origin;
 mod overhead;
 mod programs;
 mod restart;
+mod versions;
 mod websocket;
 
 use std::time::Duration;
@@ -29,15 +30,23 @@ pub(super) const BENCH: Bench = Bench {
 };
 
 /// What can be run alone.
-pub(super) const PARTS: &[&str] = &["overhead", "websocket", "upload", "restart", "app", "conformance"];
+pub(super) const PARTS: &[&str] =
+    &["overhead", "websocket", "upload", "restart", "versions", "app", "conformance"];
 
 /// Measures, in the quick form or the full one.
 type Part = fn(bool) -> Result<Vec<Bar>>;
 
 fn run(context: Context) -> Result<Vec<Bar>> {
     let mut bars = Vec::new();
-    let parts: [Part; 6] =
-        [overhead::run, websocket::run, bodies::run, restart::run, programs::app, programs::conformance];
+    let parts: [Part; 7] = [
+        overhead::run,
+        websocket::run,
+        bodies::run,
+        restart::run,
+        versions::run,
+        programs::app,
+        programs::conformance,
+    ];
     for (part, run) in PARTS.iter().zip(parts) {
         if context.part.is_none_or(|only| only == *part) {
             bars.extend(run(context.quick)?);
