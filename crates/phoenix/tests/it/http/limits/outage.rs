@@ -123,6 +123,9 @@ async fn a_redis_that_is_restarted_empty_between_two_requests_admits_nobody_twic
     let three = Three::start(&redis, CLASSES).await;
     three.block().await;
     assert_eq!(three.search(KNOWN, 20).await, LIMIT);
+    // Redis has told every node that nothing is left; these give a node that is busy the time to hear it. What is lost
+    // in that very instant is part of the stated bound (ADR 0011), and not what this is about.
+    assert_eq!(three.search(KNOWN, 20).await, 0);
     for _ in 0..2 {
         redis.restart().unwrap();
         assert_eq!(three.search(KNOWN, 5).await, 0);
