@@ -89,7 +89,7 @@ struct Outcome {
 
 fn scenario(first: &Path, second: &Path) -> Result<Outcome> {
     let (postgres, redis) = (Postgres::start()?, Redis::start()?);
-    let url = postgres.url(&postgres.create_database());
+    let url = postgres.create_database();
     let start = |program: &Path| {
         PhoenixProcess::builder(program)
             .env("DATABASE_URL", &url)
