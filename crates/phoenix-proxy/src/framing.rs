@@ -1,7 +1,8 @@
 //! Whether the frame of a request is free of doubt: one length, one host, one meaning (RFC 9110, RFC 9112, RFC 9113).
 //!
-//! What hyper's server refuses by itself (obs-fold, a bare line feed within a field, lengths that differ) is not
-//! repeated here; this is what it lets pass and another server could read otherwise.
+//! What hyper's server refuses by itself (obs-fold, lengths that differ), and what it reads in one way that is written
+//! anew for the application (a bare line feed between fields), is not repeated here; this is what it lets pass and another
+//! server could read otherwise.
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request;

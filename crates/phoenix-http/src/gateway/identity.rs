@@ -78,10 +78,8 @@ pub(crate) fn hide_credentials(headers: &mut HeaderMap) {
     if headers.get_all(AUTHORIZATION).iter().any(is_ours) {
         headers.remove(AUTHORIZATION);
     }
-    let mut cookies = headers.get_all(COOKIE).iter();
-    let (first, is_split) = (cookies.next(), cookies.next().is_some());
-    // HTTP/2 splits the header into several; to HTTP/1.1 it goes as one (RFC 9113 section 8.2.3).
-    if first.is_none_or(|first| !is_split && !may_hold_ours(first.as_bytes())) {
+    // Several headers are one cookie that HTTP/2 has split (RFC 9113 section 8.2.3); the proxy joins what is not ours.
+    if !headers.get_all(COOKIE).iter().any(|value| may_hold_ours(value.as_bytes())) {
         return;
     }
     let kept: Vec<&[u8]> = headers.get_all(COOKIE).iter().flat_map(cookie::without_ours).collect();
