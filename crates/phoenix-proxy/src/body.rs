@@ -14,14 +14,16 @@ use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
-use tokio::time::Sleep;
 
 use crate::failure::Failure;
-use crate::pause::{Pauses, after};
+use crate::pause::{Pauses, Timer};
+use crate::stalls::Watched;
 use crate::{h1, h2, hygiene};
 
 /// Body of a request on its way to an application.
+#[derive(Default)]
 pub(crate) enum RequestBody {
+    #[default]
     Empty,
     Upload(Box<Upload>),
 }
@@ -204,13 +206,13 @@ pub(crate) struct HeadWait {
     seen: u32,
     pauses: Pauses,
     deadline: Duration,
-    /// Made when the answer is not there at once.
-    sleep: Option<Pin<Box<Sleep>>>,
+    /// Set when the answer is not there at once.
+    pub(crate) timer: Timer,
 }
 
 impl HeadWait {
     pub(crate) fn new(progress: Option<Arc<Progress>>, deadline: Duration, idle: Duration) -> Self {
-        Self { progress, seen: 0, pauses: Pauses::new(idle), deadline, sleep: None }
+        Self { progress, seen: 0, pauses: Pauses::new(idle), deadline, timer: Timer::default() }
     }
 
     /// What an error of the exchange means: the upload's fault comes first, because it caused the other.
@@ -242,9 +244,7 @@ impl HeadWait {
                 Fate::Complete | Fate::Abandoned => {}
             }
         }
-        let deadline = self.deadline;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(after(deadline)));
-        sleep.as_mut().poll(context).map(|()| Failure::Timeout)
+        self.timer.poll(self.deadline, context).map(|()| Failure::Timeout)
     }
 }
 
@@ -253,10 +253,13 @@ impl HeadWait {
 pub enum AnswerError {
     /// The application broke it off, or it is no valid HTTP.
     #[error("the application broke off its answer")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Nothing came for too long.
     #[error("the application paused for too long within its answer")]
     Idle,
+    /// The client took nothing for too long.
+    #[error("the client paused for too long within the answer")]
+    Unread,
 }
 
 /// Body of an application's answer, as it comes. Dropping it ends the exchange.
@@ -269,12 +272,59 @@ pub(crate) enum Answer {
     Empty,
     /// All of it came with the head.
     Whole(Bytes),
-    Http1(Box<h1::Answer>),
-    Http2(Box<h2::Answer>),
+    Stream(Watched<Stream>),
+}
+
+/// An answer that comes in parts.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Http1(h1::Answer),
+    Http2(h2::Answer),
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = AnswerError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        match self.get_mut() {
+            Self::Http1(answer) => answer.poll_next(context),
+            Self::Http2(answer) => answer.poll_next(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(answer) => answer.is_end(),
+            Self::Http2(answer) => answer.is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(answer) => answer.size_hint(),
+            Self::Http2(answer) => answer.size_hint(),
+        }
+    }
 }
 
 impl AnswerBody {
     pub(crate) const EMPTY: Self = Self(Answer::Empty);
+
+    /// The body, if all of it is here.
+    ///
+    /// # Errors
+    /// The same body, if more is to come.
+    pub fn into_whole(self) -> Result<Bytes, Self> {
+        match self.0 {
+            Answer::Empty => Ok(Bytes::new()),
+            Answer::Whole(bytes) => Ok(bytes),
+            Answer::Stream(_) => Err(self),
+        }
+    }
 }
 
 impl Body for AnswerBody {
@@ -292,8 +342,7 @@ impl Body for AnswerBody {
                 self.0 = Answer::Empty;
                 Poll::Ready(Some(Ok(frame)))
             }
-            Answer::Http1(answer) => answer.poll_next(context),
-            Answer::Http2(answer) => answer.poll_next(context),
+            Answer::Stream(stream) => stream.poll_next(context),
         }
     }
 
@@ -301,8 +350,7 @@ impl Body for AnswerBody {
         match &self.0 {
             Answer::Empty => true,
             Answer::Whole(_) => false,
-            Answer::Http1(answer) => answer.is_end(),
-            Answer::Http2(answer) => answer.is_end(),
+            Answer::Stream(stream) => stream.is_end(),
         }
     }
 
@@ -310,8 +358,7 @@ impl Body for AnswerBody {
         match &self.0 {
             Answer::Empty => SizeHint::with_exact(0),
             Answer::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Answer::Http1(answer) => answer.size_hint(),
-            Answer::Http2(answer) => answer.size_hint(),
+            Answer::Stream(stream) => stream.size_hint(),
         }
     }
 }

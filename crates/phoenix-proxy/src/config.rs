@@ -94,8 +94,10 @@ pub struct UpstreamConfig {
 pub struct Parts {
     /// Name of this installation in `Via`: a token (RFC 9110 section 7.6.3) that no other has.
     pub via: String,
-    /// Runs tunnels, connections of HTTP/2, and uploads that outlast the head of their answer.
+    /// Runs tunnels, and uploads that outlast the head of their answer.
     pub tasks: TaskTracker,
+    /// Runs connections of HTTP/2, which end when [`Proxy::tend`](crate::Proxy::tend) does.
+    pub connections: TaskTracker,
     /// Ends all tunnels.
     pub drain: CancellationToken,
     /// Most tunnels at once, over all upstreams.

@@ -5,18 +5,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::header::HOST;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use crate::body::{Answer, AnswerBody, HeadWait, Progress, RequestBody};
-use crate::config::{ConfigError, Origin, Parts, UpstreamConfig};
+use crate::body::{Answer, AnswerBody, HeadWait, Progress, RequestBody, Stream};
+use crate::config::{ConfigError, Parts, UpstreamConfig};
 use crate::failure::Failure;
 use crate::hygiene::{self, Via, Way};
-use crate::server::{Answered, Lost, Place, Sending, Server, ServerReport};
+use crate::outbound::{Outbound, origin_form};
+use crate::server::{Answered, Lost, Place, Sending, Server, ServerReport, Source};
 use crate::tunnel::{self, Tunnels};
 use crate::upstream::Upstream;
 use crate::{body, h1, h2, pool, upgrade};
@@ -71,13 +71,6 @@ impl fmt::Debug for Options {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Options").field("client", &self.client).finish_non_exhaustive()
     }
-}
-
-/// What is needed to send a request without a body again.
-struct Replay {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
 }
 
 impl Proxy {
@@ -140,58 +133,54 @@ impl Proxy {
         let (request, progress) = inner.prepare(request, wanted.as_ref(), &options)?;
         let (answered, place) =
             inner.ask(upstream, request, progress.clone(), wanted.is_some(), &options).await?;
-        let status = answered.answer.status();
-        if status == StatusCode::SWITCHING_PROTOCOLS {
+        if answered.parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let (Some(wanted), Some(client)) = (wanted, client) else {
                 return Err(Failure::Garbage);
             };
-            return Box::pin(inner.tunnel(answered, &wanted, client, options)).await;
+            return inner.tunnel(answered, &wanted, client, options);
         }
-        inner.answer(answered, place, progress, version, &options).await
+        inner.answer(answered, place, progress, version, &options)
     }
 }
 
 impl Inner {
-    /// The request as the application is to see it, in origin form.
+    /// The request as the application is to see it.
     fn prepare(
         &self,
         request: Request<Incoming>,
         wanted: Option<&HeaderValue>,
         options: &Options,
-    ) -> Result<(Request<RequestBody>, Option<Arc<Progress>>), Failure> {
+    ) -> Result<(Outbound<'_>, Option<Arc<Progress>>), Failure> {
         let (parts, incoming) = request.into_parts();
         let (body, progress) = RequestBody::new(incoming, options.max_body)?;
-        let mut request = Request::new(body);
-        *request.method_mut() = parts.method;
-        *request.headers_mut() = parts.headers;
-        if let Some(authority) = parts.uri.authority()
-            && !request.headers().contains_key(HOST)
+        let request::Parts { method, uri, mut headers, version, .. } = parts;
+        if let Some(authority) = uri.authority()
+            && !headers.contains_key(HOST)
             && let Ok(host) = HeaderValue::from_str(authority.as_str())
         {
-            request.headers_mut().insert(HOST, host);
+            headers.insert(HOST, host);
         }
-        *request.uri_mut() = origin_form(parts.uri);
-        let way = Way { client: options.client, is_https: options.is_https, via: &self.via };
-        hygiene::request(request.headers_mut(), parts.version, way);
+        hygiene::request(&mut headers);
         if let Some(wanted) = wanted {
-            upgrade::name(request.headers_mut(), wanted);
+            upgrade::name(&mut headers, wanted);
         }
-        Ok((request, progress))
+        let way = Some(Way { client: options.client, is_https: options.is_https, version, via: &self.via });
+        Ok((Outbound { method, uri: origin_form(uri), headers, body, way }, progress))
     }
 
     /// Asks servers until one answers.
     async fn ask(
         &self,
         upstream: &Upstream,
-        mut request: Request<RequestBody>,
+        mut request: Outbound<'_>,
         progress: Option<Arc<Progress>>,
         for_upgrade: bool,
         options: &Options,
     ) -> Result<(Answered, Place), Failure> {
         let Options { keep_host, now, .. } = *options;
-        let is_closing = self.parts.drain.is_cancelled();
-        let sending = Sending { now, for_upgrade, keep_host, is_closing, tasks: &self.parts.tasks };
-        let mut replay = Replay::of(&request, for_upgrade);
+        let Parts { drain, connections: tasks, .. } = &self.parts;
+        let sending = Sending { now, for_upgrade, keep_host, drain, tasks };
+        let mut may_repeat = request.is_repeatable() && !for_upgrade;
         let mut avoid: Option<Arc<Server>> = None;
         let mut lost = Failure::NoneUp;
         for _ in 0..TRIES {
@@ -209,32 +198,37 @@ impl Inner {
                 return Err(Failure::BadUpgrade);
             }
             let mut wait = HeadWait::new(progress.clone(), options.deadline, options.idle);
-            let (failure, unsent, reused) = match chosen.server.send(request, &sending, &mut wait).await {
+            let mut call = Some(chosen.call);
+            let sent = chosen.server.send(&mut request, &sending, &mut wait, &mut call).await;
+            let (failure, is_unsent, reused) = match sent {
                 Ok(answered) => {
-                    chosen.call.succeeded();
+                    if let Some(call) = call {
+                        call.succeeded();
+                    }
                     upstream.retries.succeeded();
                     return Ok((answered, chosen.place));
                 }
-                Err(Lost { failure, unsent, reused }) => (failure, unsent, reused),
+                Err(Lost { failure, is_unsent, reused }) => (failure, is_unsent, reused),
             };
             // A server may close a connection for its age at any moment.
             let is_aged = reused && failure == Failure::Closed;
-            // One path may end connections, and anybody may ask for it: a server that is alone is left alone only if it
-            // cannot be reached.
-            let is_alone = upstream.servers.len() == 1 && !failure.is_before_connection();
-            if failure.speaks_against_server() && !is_aged && !is_alone {
+            // One path may end connections, and anybody may ask for it: the last server that is well is left alone only
+            // if it cannot be reached.
+            let is_last = !failure.is_before_connection() && !upstream.has_another(chosen.server);
+            if failure.speaks_against_server() && !is_aged && !is_last {
                 chosen.server.note(failure);
-                chosen.call.failed((self.parts.clock)().saturating_add(self.spread()));
+                if let Some(call) = call.or_else(|| chosen.server.breaker.admit_if_closed()) {
+                    call.failed((self.parts.clock)().saturating_add(self.spread()));
+                }
             }
             lost = failure;
             avoid = Some(Arc::clone(chosen.server));
-            request = match unsent {
-                Some(unsent) => *unsent,
-                None if failure == Failure::Closed && replay.is_some() && upstream.retries.try_retry() => {
-                    replay.take().ok_or(failure)?.into_request()
+            if !is_unsent {
+                if failure != Failure::Closed || !may_repeat || !upstream.retries.try_retry() {
+                    return Err(failure);
                 }
-                None => return Err(failure),
-            };
+                may_repeat = false;
+            }
         }
         Err(lost)
     }
@@ -245,7 +239,7 @@ impl Inner {
     }
 
     /// The answer as the client is to see it.
-    async fn answer(
+    fn answer(
         &self,
         answered: Answered,
         place: Place,
@@ -253,39 +247,43 @@ impl Inner {
         version: Version,
         options: &Options,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let (mut parts, incoming) = answered.answer.into_parts();
-        let is_odd = is_odd(&parts.headers)?;
-        let usable_until = (!is_odd && !self.parts.drain.is_cancelled())
-            .then(|| usable_until(&parts.headers, options.now))
-            .flatten();
+        let Answered { mut parts, source } = answered;
+        let usable_until =
+            (!self.parts.drain.is_cancelled()).then(|| usable_until(&parts.headers, options.now)).flatten();
         hygiene::answer(&mut parts.headers, parts.version, &self.via);
         // hyper's server writes the version that its client speaks; of ours it must know only that it has chunks.
         parts.version = if version == Version::HTTP_2 { version } else { Version::HTTP_11 };
         let idle = options.idle;
-        let body = match answered.link {
-            Some(link) => {
+        let body = match source {
+            Source::Http1(link, length) => {
                 let rest = h1::Rest { link, place, progress, idle, usable_until };
-                h1::answer(incoming, rest, &self.parts.tasks).await?
+                h1::answer(length, rest, &self.parts.tasks)?
             }
-            None => AnswerBody(Answer::Http2(Box::new(h2::Answer::new(incoming, idle, progress, place)))),
+            Source::Http2(incoming) => {
+                let server = Arc::clone(place.server());
+                let answer = Stream::Http2(h2::Answer::new(incoming, idle, progress, place));
+                AnswerBody(Answer::Stream(server.stalls.watch(answer, idle)))
+            }
         };
         Ok(Response::from_parts(parts, body))
     }
 
     /// Makes a tunnel of an exchange to which the server has agreed.
-    async fn tunnel(
+    fn tunnel(
         &self,
         answered: Answered,
         wanted: &HeaderValue,
         client: OnUpgrade,
         options: Options,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let (mut parts, _) = answered.answer.into_parts();
+        let Answered { mut parts, source: Source::Http1(link, _) } = answered else {
+            return Err(Failure::Garbage);
+        };
         if !upgrade::is_agreed(&parts.headers, wanted) {
             return Err(Failure::Garbage);
         }
         let place = self.tunnels.enter().ok_or(Failure::Full)?;
-        let (server, early) = answered.link.ok_or(Failure::Garbage)?.into_stream().await?;
+        let (server, early) = link.into_stream();
         let stop = self.parts.drain.clone();
         let Options { idle, hold, .. } = options;
         self.parts.tasks.spawn(async move {
@@ -299,93 +297,6 @@ impl Inner {
         parts.extensions.clear();
         Ok(Response::from_parts(parts, AnswerBody::EMPTY))
     }
-}
-
-impl Replay {
-    /// What is needed to send the request again, if that is safe though the server may have acted on it: safe methods
-    /// (RFC 9110 section 9.2.1) without a body.
-    fn of(request: &Request<RequestBody>, for_upgrade: bool) -> Option<Self> {
-        let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let is_empty = matches!(request.body(), RequestBody::Empty);
-        (is_safe && is_empty && !for_upgrade).then(|| Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-        })
-    }
-
-    fn into_request(self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        request
-    }
-}
-
-/// The target without scheme and host (RFC 9112 section 3.2.1).
-fn origin_form(uri: Uri) -> Uri {
-    if uri.authority().is_none() && uri.scheme().is_none() {
-        return uri;
-    }
-    let path = uri.into_parts().path_and_query.filter(|path| !path.as_str().is_empty());
-    Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
-}
-
-/// The form of a request for HTTP/1.1. Undoes [`address_http2`].
-pub(crate) fn address_http1(request: &mut Request<RequestBody>, origin: &Origin, keep_host: bool) {
-    let host = host(request, origin, keep_host);
-    let uri = std::mem::take(request.uri_mut());
-    *request.uri_mut() = origin_form(uri);
-    *request.version_mut() = Version::HTTP_11;
-    let has_length = request.headers().contains_key(CONTENT_LENGTH);
-    let is_chunked = matches!(request.body(), RequestBody::Upload(_)) && !has_length;
-    let headers = request.headers_mut();
-    headers.insert(HOST, host);
-    if headers.contains_key(TE) {
-        // RFC 9110 section 10.1.4. An upgrade has no trailers.
-        headers.entry(CONNECTION).or_insert(HeaderValue::from_static("TE"));
-    }
-    if is_chunked {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-}
-
-/// The form of a request for HTTP/2: host and scheme stand in the target, and frames have their own lengths.
-pub(crate) fn address_http2(request: &mut Request<RequestBody>, origin: &Origin, keep_host: bool) {
-    let host = host(request, origin, keep_host);
-    request.headers_mut().remove(HOST);
-    request.headers_mut().remove(TRANSFER_ENCODING);
-    request.headers_mut().remove(CONNECTION);
-    *request.version_mut() = Version::HTTP_2;
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return };
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(if origin.server.https { Scheme::HTTPS } else { Scheme::HTTP });
-    parts.authority = Some(authority);
-    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-    }
-}
-
-/// The host that a server is asked for.
-fn host(request: &Request<RequestBody>, origin: &Origin, keep_host: bool) -> HeaderValue {
-    let kept = || {
-        let named = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
-        request.headers().get(HOST).cloned().or(named)
-    };
-    keep_host.then(kept).flatten().unwrap_or_else(|| origin.authority.clone())
-}
-
-/// Whether an answer has two lengths, so that its connection is not used again (RFC 9112 section 6.3). What hyper would
-/// read until the end of the connection though it has another coding is garbage to us.
-fn is_odd(headers: &HeaderMap) -> Result<bool, Failure> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(false) };
-    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(Failure::Garbage);
-    }
-    Ok(headers.contains_key(CONTENT_LENGTH))
 }
 
 /// Until when the connection of an answer may be used again, seen from the start of its request: an exchange that took

@@ -22,7 +22,8 @@ pub enum FramingError {
     /// No `Host`, more than one, or none that is a host (RFC 9112 section 3.2). 400.
     #[error("Host must be there once and be a host")]
     Host,
-    /// `CONNECT` and `TRACE` are not for gateways. 405.
+    /// `CONNECT` and `TRACE` are not for gateways, and a method with small letters is another one here, and the same for
+    /// many applications (methods are case-sensitive: RFC 9110 section 9.1). 405.
     #[error("this method is not passed on")]
     Method,
     /// An expectation other than `100-continue` (RFC 9110 section 10.1.1). 417.
@@ -38,7 +39,8 @@ const HOST_BYTES: usize = 260;
 /// # Errors
 /// What is in doubt.
 pub fn check_framing(parts: &mut request::Parts) -> Result<(), FramingError> {
-    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+    let is_disguised = parts.method.as_str().bytes().any(|letter| letter.is_ascii_lowercase());
+    if is_disguised || parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(FramingError::Method);
     }
     lengths(&parts.headers, parts.version)?;
@@ -108,8 +110,42 @@ fn authority(text: &[u8]) -> Result<(), FramingError> {
     if text.is_empty() || text.len() > HOST_BYTES || text.contains(&b'@') {
         return Err(FramingError::Host);
     }
+    if is_plain(text) { Ok(()) } else { any_authority(text) }
+}
+
+fn any_authority(text: &[u8]) -> Result<(), FramingError> {
     let authority = Authority::try_from(text).map_err(|_| FramingError::Host)?;
     let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
     let is_port = port.is_empty() || (port.len() > 1 && authority.port_u16().is_some());
     if authority.host().is_empty() || !is_port { Err(FramingError::Host) } else { Ok(()) }
+}
+
+/// Whether it is a name or an IPv4 address, and perhaps a port, without doubt: what nearly all hosts are.
+fn is_plain(text: &[u8]) -> bool {
+    let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
+    let (name, port) = text.split_at(end);
+    let is_name =
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(byte));
+    let is_number = |digits: &[u8]| {
+        let is_short = (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+        let value = || digits.iter().fold(0_u32, |value, digit| value * 10 + u32::from(digit & 0x0f));
+        is_short && u16::try_from(value()).is_ok()
+    };
+    is_name && port.strip_prefix(b":").is_none_or(is_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_plain_is_an_authority(text in "([a-zA-Z0-9.:-]{0,12}|[a-z.]{1,6}:[0-9]{0,7})") {
+            if is_plain(text.as_bytes()) {
+                prop_assert_eq!(any_authority(text.as_bytes()), Ok(()));
+            }
+        }
+    }
 }

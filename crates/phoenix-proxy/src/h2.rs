@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -16,9 +16,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::task::TaskTracker;
 
 use crate::body::{self, AnswerError, HeadWait, Progress, RequestBody};
+use crate::config::Origin;
 use crate::connect::Stream;
 use crate::failure::{self, Failure};
 use crate::h1::Broken;
+use crate::outbound::Outbound;
 use crate::pause::Pauses;
 use crate::server::Place;
 
@@ -69,20 +71,26 @@ pub(crate) async fn open(stream: Stream, tasks: &TaskTracker) -> Result<Link, Fa
     Ok(link)
 }
 
-/// Sends a request in absolute form and waits for the head of its answer.
+/// Sends a request and waits for the head of its answer. The body is taken out of the request unless nothing was sent.
 pub(crate) async fn send(
     link: &mut Link,
-    request: Request<RequestBody>,
+    request: &mut Outbound<'_>,
+    origin: &Origin,
+    keep_host: bool,
     wait: &mut HeadWait,
 ) -> Result<Response<Incoming>, Broken> {
-    let mut answer = pin!(link.try_send_request(request));
+    let mut answer = pin!(link.try_send_request(request.take_http2(origin, keep_host)));
     poll_fn(move |context| match answer.as_mut().poll(context) {
         Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
         Poll::Ready(Err(mut error)) => {
-            let unsent = error.take_message().map(Box::new);
-            Poll::Ready(Err(Broken { failure: wait.blame(failure::of_exchange(error.error())), unsent }))
+            let unsent = error.take_message();
+            let is_unsent = unsent.is_some();
+            if let Some(unsent) = unsent {
+                request.body = unsent.into_body();
+            }
+            Poll::Ready(Err(Broken { failure: wait.blame(failure::of_exchange(error.error())), is_unsent }))
         }
-        Poll::Pending => wait.poll(context).map(|failure| Err(Broken { failure, unsent: None })),
+        Poll::Pending => wait.poll(context).map(|failure| Err(Broken { failure, is_unsent: false })),
     })
     .await
 }
@@ -116,7 +124,7 @@ impl Answer {
             return Poll::Ready(match next {
                 None => None,
                 Some(Ok(frame)) => body::cleaned(frame).map(Ok),
-                Some(Err(error)) => Some(Err(AnswerError::Broken(error))),
+                Some(Err(error)) => Some(Err(AnswerError::Broken(error.into()))),
             });
         }
         if let Some(moved) = self.progress.as_ref().map(|progress| progress.moved())

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{HeadWait, RequestBody};
 use crate::config::HealthCheck;
 use crate::forward::Proxy;
+use crate::outbound::Outbound;
 use crate::pause::after;
 use crate::server::{Sending, Server};
+use crate::stalls::LOOK_INTERVAL;
 
 /// From one look at idle connections to the next.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -51,8 +53,8 @@ impl Checks {
 }
 
 impl Proxy {
-    /// Checks the servers' health and closes connections that are too old, until it is told to stop; then it closes all
-    /// that are idle. Without it, servers are judged by requests alone, and idle connections stay open until they are
+    /// Checks the servers' health, closes connections that are too old, and takes those away from clients that stopped
+    /// reading, until it is told to stop; then it closes all that are idle. Without it, servers are judged by requests alone, and idle connections stay open until they are
     /// tried. To be stopped when `drain` of [`Parts`](crate::Parts) is cancelled, or later.
     pub async fn tend(&self, stop: CancellationToken) {
         let inner = self.inner();
@@ -70,10 +72,22 @@ impl Proxy {
                 }
             }
         };
+        let looks = async {
+            loop {
+                after(LOOK_INTERVAL).await;
+                for server in inner.upstreams.iter().flat_map(|upstream| &upstream.servers) {
+                    let taken = server.stalls.look();
+                    if taken > 0 {
+                        tracing::debug!(server = %server.origin.server, taken, "clients stopped reading answers");
+                    }
+                }
+            }
+        };
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
             never = sweeps => never,
+            never = looks => never,
             // Ready at once when no server is to be checked.
             () = async { checks.await; std::future::pending::<()>().await } => {}
         }
@@ -96,23 +110,25 @@ impl Proxy {
 
     async fn is_well(&self, server: &Arc<Server>, health: &HealthCheck) -> bool {
         let inner = self.inner();
-        let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = Method::GET;
-        let Ok(path) = health.path.parse() else { return false };
-        *request.uri_mut() = path;
-        request.headers_mut().insert(HOST, server.origin.authority.clone());
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("phoenix-health-check"));
+        let Ok(uri) = health.path.parse() else { return false };
+        let headers = HeaderMap::from_iter([
+            (HOST, server.origin.authority.clone()),
+            (USER_AGENT, HeaderValue::from_static("phoenix-health-check")),
+        ]);
+        let mut request = Outbound { method: Method::GET, uri, headers, body: RequestBody::Empty, way: None };
         let sending = Sending {
             now: (inner.parts.clock)(),
             for_upgrade: false,
             keep_host: true,
-            is_closing: inner.parts.drain.is_cancelled(),
-            tasks: &inner.parts.tasks,
+            drain: &inner.parts.drain,
+            tasks: &inner.parts.connections,
         };
         let mut wait = HeadWait::new(None, health.timeout, health.timeout);
         // The connection is not used again: its body is of no interest.
-        match tokio::time::timeout(health.timeout, server.send(request, &sending, &mut wait)).await {
-            Ok(Ok(answered)) => answered.answer.status().as_u16() < 400,
+        match tokio::time::timeout(health.timeout, server.send(&mut request, &sending, &mut wait, &mut None))
+            .await
+        {
+            Ok(Ok(answered)) => answered.parts.status.as_u16() < 400,
             Ok(Err(_)) | Err(_) => false,
         }
     }

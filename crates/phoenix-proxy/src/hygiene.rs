@@ -4,34 +4,33 @@
 //! applications have been fooled. Does not decide who the client is, and does not write identities: whoever does, has
 //! before.
 
+use std::io::Write;
 use std::net::IpAddr;
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRAILER, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-
-/// Fields that make a request look like another one: rewritten targets (as IIS, Symfony and others read them), and
-/// Next.js's mark for requests that its own middleware made (CVE-2025-29927).
+/// Fields that make a request look like another one: rewritten targets (as IIS, Symfony and others read them), other
+/// methods (Symfony, Laravel, Express' method-override), other addresses (as content delivery networks send them; the
+/// client's own is in `X-Real-IP`), and Next.js's mark for requests that its own middleware made (CVE-2025-29927).
 const MISLEADING: &[&str] = &[
     "x-original-url",
     "x-rewrite-url",
     "x-original-host",
     "x-http-host-override",
     "x-host",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
     "x-middleware-subrequest",
     "x-real-ip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "client-ip",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "fastly-client-ip",
     "true-client-ip",
 ];
 
@@ -65,11 +64,14 @@ const ESSENTIAL: &[&str] = &[
 /// Beginnings of such fields.
 const ESSENTIAL_PREFIXES: &[&str] = &["sec-", "if-", "access-control-", "x-forwarded", "x-phoenix-"];
 
-/// Fields that tell where a message ends. Spelled with `_` they are nothing here, and may be something behind.
+/// Fields that tell where a message ends. Spelled otherwise they are nothing here, and may be something behind.
 const FRAMING: &[&str] = &["content-length", "transfer-encoding"];
 
 /// Most fields that `Connection` may name; the others are taken as not named.
 const NOMINATED: usize = 32;
+
+/// Longest text of an address: an IPv6 address that holds an IPv4 address (RFC 4291 section 2.2).
+const ADDRESS_BYTES: usize = 45;
 
 /// What a request is told about its way.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +80,8 @@ pub struct Way<'a> {
     pub client: IpAddr,
     /// Whether the client used https.
     pub is_https: bool,
+    /// The version of HTTP in which the request came.
+    pub version: Version,
     /// The entry of this installation in `Via`.
     pub via: &'a Via,
 }
@@ -113,35 +117,50 @@ impl Via {
         })
     }
 
-    fn entry(&self, version: Version) -> HeaderValue {
+    fn entry(&self, version: Version) -> &HeaderValue {
         match version {
-            Version::HTTP_10 => self.http10.clone(),
-            Version::HTTP_2 => self.http2.clone(),
-            _ => self.http11.clone(),
+            Version::HTTP_10 => &self.http10,
+            Version::HTTP_2 => &self.http2,
+            _ => &self.http11,
         }
     }
 }
 
-/// Prepares the fields of a request for an application. What an upgrade needs is put back by whoever passes it on.
-pub fn request(headers: &mut HeaderMap, version: Version, way: Way<'_>) {
+impl Way<'_> {
+    /// Names each field that a request for this host is given, in lower case, and its value. Whatever a client wrote under
+    /// these names must be gone before, but for `via`, to which ours is added.
+    pub fn each(&self, host: Option<&[u8]>, mut field: impl FnMut(&'static str, &[u8])) {
+        let mut text = [0; ADDRESS_BYTES];
+        let client = address(self.client, &mut text);
+        field("x-real-ip", client);
+        field("x-forwarded-for", client);
+        field("x-forwarded-proto", if self.is_https { b"https" } else { b"http" });
+        if let Some(host) = host {
+            field("x-forwarded-host", host);
+        }
+        field("via", self.via.entry(self.version).as_bytes());
+    }
+
+    /// Adds the same fields.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        let host = headers.get(HOST).cloned();
+        self.each(host.as_ref().map(HeaderValue::as_bytes), |name, value| {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                headers.append(HeaderName::from_static(name), value);
+            }
+        });
+    }
+}
+
+/// Removes from a request what is not for an application. What an upgrade needs is put back by whoever passes it on, and
+/// [`Way`] says what is added.
+pub fn request(headers: &mut HeaderMap) {
     let wants_trailers = accepts_trailers(headers);
-    remove_connection_fields(headers);
-    headers.remove(EXPECT);
-    headers.remove(HTTP2_SETTINGS);
+    remove(headers, |name| is_of_connection(name) || is_claim(name));
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    remove_claims(headers);
     join_cookies(headers);
-    let client = address(way.client);
-    headers.insert(X_REAL_IP, client.clone());
-    headers.insert(X_FORWARDED_FOR, client);
-    let scheme = if way.is_https { "https" } else { "http" };
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    if let Some(host) = headers.get(HOST).cloned() {
-        headers.insert(X_FORWARDED_HOST, host);
-    }
-    headers.append(VIA, way.via.entry(version));
 }
 
 /// Prepares the fields of an answer for a client.
@@ -150,8 +169,8 @@ pub fn answer(headers: &mut HeaderMap, version: Version, via: &Via) {
         // RFC 9112 section 6.3: the length does not count, and must not be passed on.
         headers.remove(CONTENT_LENGTH);
     }
-    remove_connection_fields(headers);
-    headers.append(VIA, via.entry(version));
+    remove(headers, is_of_connection);
+    headers.append(VIA, via.entry(version).clone());
 }
 
 /// Trailer fields that may be passed on, or `None` if none is left: framing, routing and trust are matters of the head
@@ -163,7 +182,7 @@ pub(crate) fn trailers(mut trailers: HeaderMap) -> Option<HeaderMap> {
             || is_identity(name)
             || is_essential(name)
             || is_of_connection(name)
-            || name == "expect"
+            || name == "trailer"
     };
     let names: Vec<HeaderName> = trailers.keys().filter(|name| forbidden(name)).cloned().collect();
     for name in names {
@@ -172,22 +191,11 @@ pub(crate) fn trailers(mut trailers: HeaderMap) -> Option<HeaderMap> {
     (!trailers.is_empty()).then_some(trailers)
 }
 
-/// What belongs to one connection, and what `Connection` says belongs to it.
-fn remove_connection_fields(headers: &mut HeaderMap) {
-    let nominated = nominated(headers);
-    for name in nominated {
-        headers.remove(name);
-    }
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ] {
+/// Removes these fields, and what `Connection` says belongs to it.
+fn remove(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
+    let mut names = nominated(headers);
+    names.extend(headers.keys().filter(|name| goes(name.as_str())).cloned());
+    for name in names {
         headers.remove(name);
     }
 }
@@ -208,31 +216,26 @@ fn is_essential(name: &str) -> bool {
     ESSENTIAL.contains(&name) || ESSENTIAL_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Whether a field belongs to one connection (RFC 9110 section 7.6.1), or is answered by us.
 fn is_of_connection(name: &str) -> bool {
-    matches!(name, "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade")
-        || name.starts_with("proxy-")
+    matches!(
+        name,
+        "connection" | "keep-alive" | "te" | "transfer-encoding" | "upgrade" | "expect" | "http2-settings"
+    ) || matches!(name, "proxy-connection" | "proxy-authenticate" | "proxy-authorization")
 }
 
-/// Removes what claims to know where a request comes from or what it is really for.
-fn remove_claims(headers: &mut HeaderMap) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
-}
-
-/// Applications on CGI and its heirs read `_` and `-` as one, so a name counts in both spellings. An identity in its
-/// right spelling was written by us.
+/// Whether a field claims to know where a request comes from or what it is really for. Applications on CGI and its heirs
+/// read `_`, `.` and others as `-`, so a name counts in all spellings. An identity in its right spelling was written by
+/// us.
 fn is_claim(name: &str) -> bool {
     // Nearly all names are decided by their first letter.
-    match name.as_bytes().first() {
-        Some(b'x' | b'f' | b't' | b'c') => {}
-        _ => return false,
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b't' | b'c')) {
+        return false;
     }
-    if !name.contains('_') {
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return name == "forwarded" || name.starts_with("x-forwarded") || MISLEADING.contains(&name);
     }
-    let name = name.replace('_', "-");
+    let name = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
     name == "forwarded"
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || MISLEADING.contains(&name.as_str())
@@ -263,7 +266,48 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn address(address: IpAddr) -> HeaderValue {
-    let text = address.to_canonical().to_string();
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("an address is visible ASCII")
+/// Writes an address, which is shorter than this.
+fn address(address: IpAddr, text: &mut [u8; ADDRESS_BYTES]) -> &[u8] {
+    let mut rest = text.as_mut_slice();
+    let written = match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let mut at = 0;
+            for (number, octet) in address.octets().into_iter().enumerate() {
+                if number > 0 {
+                    rest[at] = b'.';
+                    at += 1;
+                }
+                for power in [100, 10, 1] {
+                    if octet >= power || power == 1 {
+                        rest[at] = b'0' + octet / power % 10;
+                        at += 1;
+                    }
+                }
+            }
+            at
+        }
+        IpAddr::V6(address) => {
+            let _ = write!(rest, "{address}");
+            ADDRESS_BYTES - rest.len()
+        }
+    };
+    &text[..written]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn addresses_are_written_as_the_standard_library_does(address in any::<IpAddr>(), octets in any::<[u8; 4]>()) {
+            for address in [address, IpAddr::from(octets), IpAddr::V4(octets.into()).to_canonical()] {
+                let mut text = [0; ADDRESS_BYTES];
+                let expected = address.to_canonical().to_string();
+                prop_assert_eq!(super::address(address, &mut text), expected.as_bytes());
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// The time is cut in this many ticks.
 const TICKS: u32 = 4;
@@ -53,4 +53,36 @@ impl Pauses {
 )]
 pub(crate) fn after(time: Duration) -> Sleep {
     tokio::time::sleep(time)
+}
+
+/// A timer that is used again and again: to set one anew, to a later moment, costs little.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_set: bool,
+}
+
+impl Timer {
+    /// Ready this long after it was first asked, or first asked after [`Timer::stop`].
+    pub(crate) fn poll(&mut self, time: Duration, context: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| {
+            self.is_set = true;
+            Box::pin(after(time))
+        });
+        if !self.is_set {
+            self.is_set = true;
+            sleep.as_mut().reset(from_now(time));
+        }
+        sleep.as_mut().poll(context)
+    }
+
+    /// It is not waited for any more.
+    pub(crate) fn stop(&mut self) {
+        self.is_set = false;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "bounds a wait for the network")]
+fn from_now(time: Duration) -> Instant {
+    Instant::now().checked_add(time).unwrap_or_else(|| Instant::now() + Duration::from_hours(24 * 365))
 }

@@ -4,18 +4,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Request;
-use phoenix_resilience::{Breaker, BreakerLimits};
+use hyper::body::Incoming;
+use phoenix_resilience::{Breaker, BreakerLimits, Call};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::body::{HeadWait, RequestBody};
+use crate::body::{HeadWait, Stream};
 use crate::config::{Origin, Protocol, UpstreamConfig};
 use crate::connect::{self, Spoken};
 use crate::failure::Failure;
-use crate::h1::{self, Broken};
+use crate::h1::{self, Broken, Head};
 use crate::h2;
 use crate::health::Checks;
+use crate::outbound::Outbound;
 use crate::pool::Pool;
+use crate::stalls::Stalls;
 
 /// Failures in a row after which a server is left alone.
 const FAILURES: u32 = 3;
@@ -33,6 +36,7 @@ pub(crate) struct Server {
     pub(crate) breaker: Breaker,
     pub(crate) pool: Pool,
     pub(crate) checks: Checks,
+    pub(crate) stalls: Stalls<Stream>,
     protocol: Protocol,
     connect_timeout: Duration,
     max_under_way: usize,
@@ -71,7 +75,7 @@ pub struct ServerReport {
 pub(crate) struct Place(Arc<Server>);
 
 impl Place {
-    pub(crate) fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Arc<Server> {
         &self.0
     }
 }
@@ -82,11 +86,16 @@ impl Drop for Place {
     }
 }
 
-/// An answer and the way it came.
+/// The head of an answer, and where its body comes from.
 pub(crate) struct Answered {
-    pub(crate) answer: http::Response<hyper::body::Incoming>,
-    /// The connection, if it speaks HTTP/1.1.
-    pub(crate) link: Option<Box<h1::Link>>,
+    pub(crate) parts: http::response::Parts,
+    pub(crate) source: Source,
+}
+
+/// Where the body of an answer comes from.
+pub(crate) enum Source {
+    Http1(Box<h1::Link>, h1::Length),
+    Http2(Incoming),
 }
 
 /// How a request is to be sent.
@@ -94,15 +103,17 @@ pub(crate) struct Sending<'a> {
     pub(crate) now: Duration,
     pub(crate) for_upgrade: bool,
     pub(crate) keep_host: bool,
-    /// Whether connections are no longer kept for others.
-    pub(crate) is_closing: bool,
+    /// When cancelled, connections are no longer kept for others.
+    pub(crate) drain: &'a CancellationToken,
+    /// For a connection of HTTP/2.
     pub(crate) tasks: &'a TaskTracker,
 }
 
 /// A request that got no answer.
 pub(crate) struct Lost {
     pub(crate) failure: Failure,
-    pub(crate) unsent: Option<Box<Request<RequestBody>>>,
+    /// Nothing of it was sent: it is as it was.
+    pub(crate) is_unsent: bool,
     /// The connection was used before, so the server may have closed it for its age.
     pub(crate) reused: bool,
 }
@@ -116,6 +127,7 @@ impl Server {
             breaker: Breaker::new(BreakerLimits { failures: FAILURES, min_pause: MIN_PAUSE, max_pause }),
             pool: Pool::default(),
             checks: Checks::default(),
+            stalls: Stalls::default(),
             protocol: config.protocol,
             connect_timeout: config.connect_timeout,
             max_under_way: config.max_connections,
@@ -170,22 +182,21 @@ impl Server {
         }
     }
 
-    /// Sends a request over a connection that is there, or a new one.
+    /// Sends a request over a connection that is there, or a new one. A call that probes is told as soon as there is a
+    /// new connection: others must not wait for an answer that may take long.
     pub(crate) async fn send(
         &self,
-        mut request: Request<RequestBody>,
+        request: &mut Outbound<'_>,
         sending: &Sending<'_>,
         wait: &mut HeadWait,
+        call: &mut Option<Call<'_>>,
     ) -> Result<Answered, Lost> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         if self.speaks_http2.load(Ordering::Relaxed) && !sending.for_upgrade {
             if let Some(link) = self.shared() {
                 match Box::pin(self.send_shared(link, request, sending, wait, true)).await {
-                    Err(Lost { unsent: Some(unsent), .. }) => {
-                        // It takes no more requests, though it may still answer others.
-                        self.forget_shared();
-                        request = *unsent;
-                    }
+                    // It takes no more requests, though it may still answer others.
+                    Err(Lost { is_unsent: true, .. }) => self.forget_shared(),
                     other => return other,
                 }
             }
@@ -193,26 +204,26 @@ impl Server {
             for _ in 0..STALE_TRIES {
                 let Some(link) = self.pool.take(sending.now) else { break };
                 match self.send_alone(link, request, sending, wait, true).await {
-                    Err(Lost { unsent: Some(unsent), .. }) => request = *unsent,
+                    Err(Lost { is_unsent: true, .. }) => {}
                     other => return other,
                 }
             }
         }
         // Boxed: nearly every request finds a connection, and would carry the room for opening one with it.
-        Box::pin(self.send_anew(request, sending, wait)).await
+        Box::pin(self.send_anew(request, sending, wait, call)).await
     }
 
     async fn send_anew(
         &self,
-        request: Request<RequestBody>,
+        request: &mut Outbound<'_>,
         sending: &Sending<'_>,
         wait: &mut HeadWait,
+        call: &mut Option<Call<'_>>,
     ) -> Result<Answered, Lost> {
-        let lost = |failure, request| Lost { failure, unsent: Some(Box::new(request)), reused: false };
+        let lost = |failure| Lost { failure, is_unsent: true, reused: false };
         let one = if self.speaks_http2.load(Ordering::Relaxed) && !sending.for_upgrade {
-            let Ok(one) = tokio::time::timeout(self.connect_timeout, self.opening.lock()).await else {
-                return Err(lost(Failure::ConnectTimeout, request));
-            };
+            let one = tokio::time::timeout(self.connect_timeout, self.opening.lock()).await;
+            let one = one.map_err(|_elapsed| lost(Failure::ConnectTimeout))?;
             // Somebody else may have made it meanwhile.
             if let Some(link) = self.shared() {
                 drop(one);
@@ -224,26 +235,20 @@ impl Server {
         };
         let opened =
             connect::connect(&self.origin, self.protocol, sending.for_upgrade, self.connect_timeout).await;
-        let (stream, spoken) = match opened {
-            Ok(opened) => opened,
-            Err(failure) => return Err(lost(failure, request)),
-        };
+        let (stream, spoken) = opened.map_err(lost)?;
+        if let Some(probe) = call.take_if(|call| call.is_probe()) {
+            probe.succeeded();
+        }
         if spoken == Spoken::Http1 {
             if !sending.for_upgrade {
                 self.speaks_http2.store(false, Ordering::Relaxed);
             }
             drop(one);
-            return match h1::open(stream).await {
-                Ok(link) => self.send_alone(link, request, sending, wait, false).await,
-                Err(failure) => Err(lost(failure, request)),
-            };
+            return self.send_alone(h1::Link::new(stream), request, sending, wait, false).await;
         }
-        let link = match h2::open(stream, sending.tasks).await {
-            Ok(link) => link,
-            Err(failure) => return Err(lost(failure, request)),
-        };
+        let link = h2::open(stream, sending.tasks).await.map_err(lost)?;
         self.speaks_http2.store(true, Ordering::Relaxed);
-        if !sending.is_closing {
+        if !sending.drain.is_cancelled() {
             *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
         }
         drop(one);
@@ -271,30 +276,31 @@ impl Server {
     async fn send_shared(
         &self,
         mut link: h2::Link,
-        mut request: Request<RequestBody>,
+        request: &mut Outbound<'_>,
         sending: &Sending<'_>,
         wait: &mut HeadWait,
         reused: bool,
     ) -> Result<Answered, Lost> {
-        crate::forward::address_http2(&mut request, &self.origin, sending.keep_host);
-        match h2::send(&mut link, request, wait).await {
-            Ok(answer) => Ok(Answered { answer, link: None }),
-            Err(Broken { failure, unsent }) => Err(Lost { failure, unsent, reused }),
+        match h2::send(&mut link, request, &self.origin, sending.keep_host, wait).await {
+            Ok(answer) => {
+                let (parts, incoming) = answer.into_parts();
+                Ok(Answered { parts, source: Source::Http2(incoming) })
+            }
+            Err(Broken { failure, is_unsent }) => Err(Lost { failure, is_unsent, reused }),
         }
     }
 
     async fn send_alone(
         &self,
         mut link: Box<h1::Link>,
-        mut request: Request<RequestBody>,
+        request: &mut Outbound<'_>,
         sending: &Sending<'_>,
         wait: &mut HeadWait,
         reused: bool,
     ) -> Result<Answered, Lost> {
-        crate::forward::address_http1(&mut request, &self.origin, sending.keep_host);
-        match link.send(request, wait).await {
-            Ok(answer) => Ok(Answered { answer, link: Some(link) }),
-            Err(Broken { failure, unsent }) => Err(Lost { failure, unsent, reused }),
+        match link.send(request, &self.origin, sending.keep_host, wait).await {
+            Ok(Head { parts, length }) => Ok(Answered { parts, source: Source::Http1(link, length) }),
+            Err(Broken { failure, is_unsent }) => Err(Lost { failure, is_unsent, reused }),
         }
     }
 }

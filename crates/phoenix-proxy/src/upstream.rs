@@ -79,4 +79,10 @@ impl Upstream {
         let place = server.enter().ok_or(Failure::Full)?;
         Ok(Chosen { server, call, place })
     }
+
+    /// Whether a server besides this one is well.
+    pub(crate) fn has_another(&self, server: &Arc<Server>) -> bool {
+        let mut others = self.servers.iter().filter(|other| !Arc::ptr_eq(other, server));
+        others.any(|other| other.checks.is_up() && other.breaker.is_closed())
+    }
 }

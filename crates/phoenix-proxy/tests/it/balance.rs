@@ -78,6 +78,44 @@ async fn errors_of_the_application_are_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_path_that_ends_connections_does_not_take_all_servers_out() {
+    let (one, two) = (Upstream::start().unwrap(), Upstream::start().unwrap());
+    for server in [&one, &two] {
+        server.on("/crash", Script::new(vec![Step::Close]));
+    }
+    let gateway = Gateway::with(config(&[one.address(), two.address()]), Settings::default()).await;
+    let crash = "POST /crash HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    for _ in 0..10 {
+        assert_eq!(ask(gateway.address, crash).await.header("failure"), Some("Closed"));
+        assert_eq!(get(gateway.address, "/").await.status, 200);
+    }
+    for _ in 0..10 {
+        assert_eq!(get(gateway.address, "/crash").await.header("failure"), Some("Closed"));
+    }
+    assert_eq!(get(gateway.address, "/").await.status, 200);
+    assert!(gateway.proxy.report().iter().any(|server| server.is_up));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_request_that_probes_keeps_nobody_out() {
+    let port = port::free();
+    let gateway = Gateway::with(config(&[([127, 0, 0, 1], port).into()]), Settings::default()).await;
+    for _ in 0..3 {
+        assert_eq!(get(gateway.address, "/").await.header("failure"), Some("Unreachable"));
+    }
+    // The server is back.
+    let _upstream = Upstream::start_on(port).unwrap();
+    let slow = wait::for_some(BOUND, "the probe", || async {
+        let mut slow = Client::open(gateway.address).await;
+        slow.write("POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nh").await;
+        // Answered at once if it came too early to be the probe.
+        tokio::time::timeout(Duration::from_millis(300), slow.0.readable()).await.is_err().then_some(slow)
+    });
+    let _slow = slow.await;
+    assert_eq!(get(gateway.address, "/").await.status, 200, "while the probe has no answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn health_checks_take_a_server_out_and_back() {
     let (one, two) = (Upstream::start().unwrap(), Upstream::start().unwrap());
     let mut config = config(&[one.address(), two.address()]);

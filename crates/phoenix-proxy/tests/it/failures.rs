@@ -199,3 +199,29 @@ async fn a_server_that_does_not_take_the_body_runs_into_the_bound_on_pauses() {
     let head = String::from_utf8_lossy(&head[..length]);
     assert!(head.contains("failure: Timeout"), "{head}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_stops_reading_loses_its_place_at_the_server() {
+    let upstream = Upstream::start().unwrap();
+    upstream.on("/large", Script::bytes(50_000_000));
+    let mut config = config(&[upstream.address()]);
+    config.max_connections = 2;
+    let settings = Settings { idle: Duration::from_secs(1), ..Settings::default() };
+    let gateway = Gateway::with(config, settings).await;
+    let proxy = gateway.proxy.clone();
+    let stop = gateway.drain.clone();
+    tokio::spawn(async move { proxy.tend(stop).await });
+    let mut stalled = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::open(gateway.address).await;
+        client.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        client.until("\r\n\r\n").await;
+        stalled.push(client);
+    }
+    assert_eq!(get(gateway.address, "/").await.header("failure"), Some("Full"));
+    wait::until(BOUND, "room", || async { get(gateway.address, "/").await.status == 200 }).await;
+    // What they get is not taken for the whole.
+    for client in &mut stalled {
+        assert!(client.rest().await.len() < 50_000_000);
+    }
+}

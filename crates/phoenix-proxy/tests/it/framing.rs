@@ -53,7 +53,7 @@ fn doubtful_frames_are_refused() {
         });
         assert_eq!(check_framing(&mut parts), expected, "{headers:?}");
     }
-    for method in ["CONNECT", "TRACE"] {
+    for method in ["CONNECT", "TRACE", "delete", "Get"] {
         let mut parts = parts(|builder| builder.method(method).uri("a:80").header("host", "a:80"));
         assert_eq!(check_framing(&mut parts), Err(Method));
     }

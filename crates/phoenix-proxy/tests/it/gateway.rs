@@ -79,6 +79,7 @@ pub(crate) fn parts(drain: &CancellationToken, tasks: &TaskTracker, max_tunnels:
     Parts {
         via: "phoenix-test".to_owned(),
         tasks: tasks.clone(),
+        connections: tasks.clone(),
         drain: drain.clone(),
         max_tunnels,
         clock: Arc::new(move || start.elapsed()),

@@ -64,7 +64,8 @@ async fn a_client_sees_nothing_of_the_applications_connection() {
     assert_eq!(got.header("via"), Some("1.1 phoenix-test"));
     for _ in 0..2 {
         let both = ask(gateway.address, "GET /both HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-        assert_eq!((both.header("content-length"), both.body.as_str()), (None, "2\r\nok\r\n0\r\n\r\n"));
+        // All of it was there at once, so its length is known.
+        assert_eq!((both.header("content-length"), both.body.as_str()), (Some("2"), "ok"));
     }
     assert_eq!(upstream.accepted(), 2, "a connection with two lengths is not used again");
 }

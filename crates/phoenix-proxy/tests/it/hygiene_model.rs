@@ -49,6 +49,13 @@ const NAMES: &[&str] = &[
     "x-phoenix_role",
     "x-phoenix-assertion",
     "true-client-ip",
+    "x.real~ip",
+    "x.phoenix.user.id",
+    "x-http-method-override",
+    "x_http_method",
+    "cf-connecting-ip",
+    "client_ip",
+    "client",
     "sec-fetch-site",
     "if-none-match",
     "traceparent",
@@ -91,16 +98,26 @@ fn model(fields: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut kept = Vec::new();
     let mut cookies = Vec::new();
     for (name, value) in fields {
-        let dashed = name.replace('_', "-");
+        let dashed = name.replace(['_', '.', '~'], "-");
         let of_connection =
             ["connection", "keep-alive", "te", "transfer-encoding", "upgrade", "expect", "http2-settings"]
                 .contains(name)
                 || name.starts_with("proxy-");
         let claims = dashed.contains("forwarded")
-            || ["x-real-ip", "x-original-url", "x-rewrite-url", "x-middleware-subrequest", "true-client-ip"]
-                .contains(&dashed.as_str());
+            || [
+                "x-real-ip",
+                "x-original-url",
+                "x-rewrite-url",
+                "x-middleware-subrequest",
+                "x-http-method-override",
+                "x-http-method",
+                "cf-connecting-ip",
+                "client-ip",
+                "true-client-ip",
+            ]
+            .contains(&dashed.as_str());
         let frames = name.contains('_') && ["content-length", "transfer-encoding"].contains(&dashed.as_str());
-        let fake_identity = dashed.starts_with("x-phoenix-") && name.contains('_');
+        let fake_identity = dashed.starts_with("x-phoenix-") && dashed != *name;
         let identity = name.starts_with("x-phoenix-");
         let nominated = nominated.contains(&(*name).to_owned()) && !KEPT.contains(name) && !identity;
         if of_connection || claims || frames || fake_identity || nominated {
@@ -143,8 +160,9 @@ proptest! {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let via = Via::new("me").unwrap();
-        let way = Way { client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), is_https: true, via: &via };
-        hygiene::request(&mut headers, Version::HTTP_2, way);
+        let client = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        hygiene::request(&mut headers);
+        Way { client, is_https: true, version: Version::HTTP_2, via: &via }.tell(&mut headers);
         let mut kept: Vec<(String, String)> = headers
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap().to_owned()))
@@ -166,7 +184,9 @@ proptest! {
         hygiene::answer(&mut headers, Version::HTTP_11, &via);
         let nominated = tokens(&fields, "connection");
         for name in NAMES {
-            let of_connection = ["connection", "keep-alive", "te", "transfer-encoding", "upgrade"].contains(name)
+            let of_connection =
+                ["connection", "keep-alive", "te", "transfer-encoding", "upgrade", "expect", "http2-settings"]
+                    .contains(name)
                 || name.starts_with("proxy-");
             let two_lengths = *name == "content-length" && fields.iter().any(|(name, _)| *name == "transfer-encoding");
             let kept = KEPT.contains(name) || ["x-phoenix-", "x-forwarded", "x-real-ip"].iter().any(|begin| name.starts_with(begin));

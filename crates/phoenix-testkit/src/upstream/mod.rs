@@ -11,13 +11,12 @@ mod script;
 mod websocket;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -58,7 +57,18 @@ impl Upstream {
     /// # Errors
     /// When the thread or its runtime cannot be made.
     pub fn start() -> Result<Self> {
-        let listener = port::listen();
+        Self::on_listener(port::listen())
+    }
+
+    /// The same on this port, where a server has been before.
+    ///
+    /// # Errors
+    /// When the port is taken, too.
+    pub fn start_on(port: u16) -> Result<Self> {
+        Self::on_listener(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).context("bind the upstream's port")?)
+    }
+
+    fn on_listener(listener: TcpListener) -> Result<Self> {
         let address = listener.local_addr().context("the address of the upstream")?;
         listener.set_nonblocking(true).context("make the upstream's listener non-blocking")?;
         let (stop, stopped) = watch::channel(());
@@ -175,8 +185,8 @@ impl Shared {
 }
 
 /// Accepts connections until the handle is gone.
-async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<()>) {
-    let listener = TcpListener::from_std(listener).expect("the listener is non-blocking");
+async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<()>) {
+    let listener = tokio::net::TcpListener::from_std(listener).expect("the listener is non-blocking");
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

@@ -145,7 +145,12 @@ fn methods() -> Vec<Case> {
         Case::same("method-options", "RFC 9110 9.3.7", method("OPTIONS")),
         Case::same("method-patch", "RFC 5789", method("PATCH")),
         Case::same("method-unknown", "RFC 9110 16.1: any token", method("BREW")),
-        Case::same("method-lower-case", "RFC 9110 9.1: case counts", method("get")),
+        Case::refused(
+            "method-lower-case",
+            "RFC 9110 9.1: case counts, though not for every application",
+            &[405],
+            method("get"),
+        ),
         Case::same("method-odd-token", "RFC 9110 5.6.2", method("M-SEARCH!")),
         Case::refused("method-trace", "RFC 9110 9.3.8, CVE-2003-1567", &[405], method("TRACE")),
         Case::refused(
