@@ -37,9 +37,9 @@ pub use settings::{
 pub use sources::{FileSource, Sources};
 pub use supervisor::Supervisor;
 pub use values::{
-    AmbiguousPaths, ByteSize, CertificateFiles, DatabaseUrl, EmailAddress, Environment, ForwardedHeader,
-    GatewayRoute, GatewayUpstream, HeaderEdits, HttpMethod, LimitClass, LimitCount, LimitKey, LimitRoute,
-    LimitWindow, LogFormat, NetworkLimit, OidcIssuer, Origin, PageUrl, ProjectId, ProxyProtocol, Reaction,
-    RedisUrl, Registration, RoleTimeouts, RouteAuth, RouteClass, RouteCors, Scheme, Secret, SessionCapPolicy,
-    SignatureAlgorithm, TlsVersion, UpstreamProtocol, WorkerCount,
+    AmbiguousPaths, ByteSize, CertificateFiles, DatabaseUrl, EmailAddress, Environment, ForwardAuthMode,
+    ForwardedHeader, GatewayRoute, GatewayUpstream, HeaderEdits, HttpMethod, LimitClass, LimitCount,
+    LimitKey, LimitRoute, LimitWindow, LogFormat, NetworkLimit, OidcIssuer, Origin, PageUrl, ProjectId,
+    ProxyProtocol, Reaction, RedisUrl, Registration, RoleTimeouts, RouteAuth, RouteClass, RouteCors, Scheme,
+    Secret, SessionCapPolicy, SignatureAlgorithm, TlsVersion, UpstreamProtocol, WorkerCount,
 };

@@ -20,10 +20,10 @@ use crate::{
     },
     setting::section,
     values::{
-        ByteSize, CertificateFiles, DatabaseUrl, EmailAddress, Environment, ForwardedHeader, GatewayRoute,
-        GatewayUpstream, LimitClass, LimitRoute, LogFormat, OidcIssuer, Origin, PageUrl, ProjectId,
-        ProxyProtocol, Reaction, RedisUrl, Registration, RoleTimeouts, Secret, SessionCapPolicy, TlsVersion,
-        UpstreamProtocol, WorkerCount,
+        ByteSize, CertificateFiles, DatabaseUrl, EmailAddress, Environment, ForwardAuthMode, ForwardedHeader,
+        GatewayRoute, GatewayUpstream, LimitClass, LimitRoute, LogFormat, OidcIssuer, Origin, PageUrl,
+        ProjectId, ProxyProtocol, Reaction, RedisUrl, Registration, RoleTimeouts, Secret, SessionCapPolicy,
+        TlsVersion, UpstreamProtocol, WorkerCount,
     },
 };
 
@@ -80,6 +80,8 @@ section! {
         first_byte_timeout: Duration = "server.first_byte_timeout", "PHOENIX_FIRST_BYTE_TIMEOUT", span(100 * MILLISECOND, 5 * MINUTE) => "10s";
         /// Time a request has to send its complete head.
         header_read_timeout: Duration = "server.header_read_timeout", "PHOENIX_HEADER_READ_TIMEOUT", span(100 * MILLISECOND, 5 * MINUTE) => "5s";
+        /// Time a client may take nothing of what is sent to it; then its connection is closed.
+        write_timeout: Duration = "server.write_timeout", "PHOENIX_WRITE_TIMEOUT", span(SECOND, HOUR) => "1m";
         /// Time a request has from its head to its answer.
         request_timeout: Duration = "server.request_timeout", "PHOENIX_REQUEST_TIMEOUT", span(100 * MILLISECOND, HOUR) => "30s";
         /// Age at which a connection is asked to close, so that load spreads over new nodes.
@@ -409,6 +411,11 @@ section! {
     /// Beside another proxy, which asks Phoenix about each request (`/api/phoenix/verify`, Envoy's external
     /// authorization, HAProxy's SPOE). Only `server.trusted_proxies` may ask.
     pub struct ForwardAuth {
+        /// Whether proxies may ask over HTTP and gRPC; `auto`: where Phoenix itself forwards no requests.
+        ///
+        /// Where it does, a page's script could ask by way of a proxy in front, and read the assertion of its user.
+        /// HAProxy's port is not concerned.
+        enabled: ForwardAuthMode = "forward_auth.enabled", "PHOENIX_FORWARD_AUTH", Choice::<ForwardAuthMode>::NEW => "auto";
         /// Page to which browsers are sent to sign in, instead of 401.
         ///
         /// Where they wanted to go is added as `rd`, if it is at `server.public_url` or one of

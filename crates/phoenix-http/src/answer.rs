@@ -13,12 +13,14 @@ use phoenix_auth::model::Moment;
 use phoenix_auth::ports::Tier;
 
 use crate::body::Body;
+use crate::gateway::Forwarding;
 use crate::header_values::{
     RequestId, X_AUTH_TIME, X_CACHE_HIT, X_PHOENIX_VERSION, X_REQUEST_ID, X_RESPONSE_TIME, X_SYSTEM_STATUS,
     X_TOTAL_TIME, trace_values,
 };
 use crate::introspection::SystemStatus;
 use crate::limits::{LIMIT_HEADERS, STANDARD_HEADERS, Told};
+use crate::stack::AskedApp;
 
 /// What an answer's headers tell of the way here.
 #[derive(Clone, Copy)]
@@ -70,8 +72,10 @@ impl AnswerHeaders {
         now: Duration,
         status: SystemStatus,
     ) {
+        // Else it grows more than once, and finds a new place for each header every time.
+        headers.reserve(TRACE_HEADERS.len() + 1);
         headers.insert(X_PHOENIX_VERSION, self.version.clone());
-        if !headers.contains_key(STRICT_TRANSPORT_SECURITY) {
+        if trace.pins_https && !headers.contains_key(STRICT_TRANSPORT_SECURITY) {
             self.pin_https(headers, trace);
         }
         put_trace(headers, trace, now, status);
@@ -151,6 +155,8 @@ fn me(version: &'static str, told: usize) -> HeaderMap {
 pub enum Answer {
     /// There. Taken when it is polled.
     Now(Option<Response<Body>>),
+    /// On its way from an application, which was asked at once.
+    Asked(Forwarding, AskedApp),
     /// On its way.
     Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
 }
@@ -161,6 +167,7 @@ impl Future for Answer {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<Body>> {
         match self.get_mut() {
             Self::Now(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Asked(answer, asked) => asked.poll(answer, context),
             Self::Later(answer) => answer.as_mut().poll(context),
         }
     }

@@ -113,18 +113,19 @@ impl CookieForm {
     }
 }
 
-/// In the names of all cookies of ours.
-pub(crate) const COMMON_PART: &str = "phoenix_";
+/// The cookies of a `Cookie` header, each with its value.
+pub(crate) fn all(header: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    header.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+}
 
-/// The cookies of a `Cookie` header that are not ours, in their order.
-pub(crate) fn without_ours(header: &HeaderValue) -> Vec<&[u8]> {
-    let forms = [CookieForm::HostPrefixed, CookieForm::PlainLoopback];
-    let is_ours = |pair: &[u8]| {
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        forms.iter().any(|form| [form.name(), form.device_name()].iter().any(|ours| ours.as_bytes() == name))
-    };
-    let pairs = header.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-    pairs.filter(|pair| !pair.is_empty() && !is_ours(pair)).collect()
+/// Whether a cookie, with its value, is one of ours in any form.
+pub(crate) fn is_ours(pair: &[u8]) -> bool {
+    [CookieForm::HostPrefixed, CookieForm::PlainLoopback].into_iter().any(|form| {
+        [form.name(), form.device_name()].into_iter().any(|ours| {
+            pair.strip_prefix(ours.as_bytes())
+                .is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'='))
+        })
+    })
 }
 
 /// The cookie of this name in a request.
@@ -132,12 +133,11 @@ fn find<'a>(headers: &'a HeaderMap, name: &str) -> Found<'a> {
     let mut found = Found::None;
     // HTTP/2 may split the header (RFC 9113 section 8.2.3).
     for header in headers.get_all(COOKIE) {
-        let Ok(text) = header.to_str() else { continue };
-        for pair in text.split(';') {
-            let Some((key, value)) = pair.trim().split_once('=') else { continue };
-            if key != name {
-                continue;
-            }
+        for pair in all(header) {
+            // Other cookies may hold any bytes; a page or a neighbouring site can set one.
+            let value = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+            let value = value.and_then(|value| std::str::from_utf8(value).ok());
+            let Some(value) = value.filter(|value| value.is_ascii()) else { continue };
             found = match found {
                 Found::None => Found::One(value),
                 Found::One(first) if first == value => found,
@@ -169,7 +169,60 @@ pub(crate) fn is_loopback(authority: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The naive way: values of the cookie in visible ASCII, whatever the others hold.
+    fn values(headers: &HeaderMap, name: &str) -> Vec<String> {
+        let lines =
+            headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+        let pairs =
+            lines.filter_map(|pair| String::from_utf8(pair.to_vec()).ok().filter(|pair| pair.is_ascii()));
+        let pairs: Vec<String> = pairs.collect();
+        let pairs = pairs.iter().filter_map(|pair| pair.trim().split_once('='));
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).collect()
+    }
+
+    fn cookies() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop_oneof![
+            Just(&b"phoenix_session"[..]),
+            Just(&b"__Host-phoenix_device"[..]),
+            Just(&b"="[..]),
+            Just(&b"="[..]),
+            Just(&b";"[..]),
+            Just(&b"; "[..]),
+            Just(&b"\t"[..]),
+            Just(&b"a"[..]),
+            Just(&b"b"[..]),
+            Just(&b"\xc3\xa4"[..]),
+            Just(&b"\xff"[..]),
+        ];
+        proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn cookies_are_found_and_left_out_as_by_looking_at_each(sent in proptest::collection::vec(cookies(), 0..3)) {
+            let mut headers = HeaderMap::new();
+            for value in &sent {
+                headers.append(COOKIE, HeaderValue::from_bytes(value).expect("a header value"));
+            }
+            let values = values(&headers, "phoenix_session");
+            let expected = match values.as_slice() {
+                [] => Found::None,
+                [first, rest @ ..] if rest.iter().all(|value| value == first) => Found::One(first),
+                _ => Found::Ambiguous,
+            };
+            prop_assert_eq!(CookieForm::PlainLoopback.find(&headers), expected);
+            for pair in headers.get_all(COOKIE).iter().flat_map(all) {
+                let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+                let ours: [&[u8]; 4] =
+                    [b"phoenix_session", b"__Host-phoenix_session", b"phoenix_device", b"__Host-phoenix_device"];
+                prop_assert_eq!(is_ours(pair), ours.contains(&name), "{:?}", pair);
+            }
+        }
+    }
 
     fn headers(cookies: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -98,7 +98,8 @@ fn bearer<'a>(value: &'a HeaderValue, provider: Option<&Provider>) -> Presented<
 /// Who sent a request, as far as memory knows. A credential that memory knows not to count is nobody's.
 pub(crate) fn sender(has_credential: bool, known: Option<&Verdict>) -> Sender {
     match known {
-        Some(Ok(caller)) => Sender::User(caller.active.user.id),
+        // Where the times of the session are, which were looked at before.
+        Some(Ok(caller)) => Sender::User(caller.active.session.user_id),
         Some(Err(_rejection)) => Sender::Stranger,
         None if has_credential => Sender::Unknown,
         None => Sender::Stranger,

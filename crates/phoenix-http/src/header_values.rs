@@ -40,6 +40,11 @@ impl RequestIds {
 }
 
 impl RequestId {
+    /// As the value of a header.
+    pub(crate) fn value(&self) -> HeaderValue {
+        value(Bytes::copy_from_slice(&self.0))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -57,35 +62,63 @@ fn hex(mut number: u64, out: &mut [u8]) {
 /// Values that differ with every request: its id, its total time, its time for authentication. One allocation holds
 /// all three.
 pub(crate) fn trace_values(id: &RequestId, total: Duration, auth: Duration) -> [HeaderValue; 3] {
-    let mut text = Vec::with_capacity(id.0.len() + 2 * 12);
-    text.extend_from_slice(&id.0);
-    let total_at = text.len();
-    milliseconds(total, &mut text);
-    let auth_at = text.len();
-    milliseconds(auth, &mut text);
-    let text = Bytes::from(text);
-    [text.slice(..total_at), text.slice(total_at..auth_at), text.slice(auth_at..)]
-        .map(|value| HeaderValue::from_maybe_shared(value).unwrap_or_else(|_| HeaderValue::from_static("")))
+    let mut text = Text { bytes: [0; TEXT_BYTES], used: 0 };
+    let ends = [text.push(&id.0), text.milliseconds(total), text.milliseconds(auth)];
+    let text = Bytes::from_owner(text);
+    let mut start = 0;
+    ends.map(|end| value(text.slice(std::mem::replace(&mut start, end)..end)))
 }
 
-/// Milliseconds with three decimals: `0.042ms`.
-fn milliseconds(duration: Duration, out: &mut Vec<u8>) {
-    /// `u64::MAX` microseconds have this many digits before the decimals.
-    const DIGITS: usize = 17;
-    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
-    let mut whole = [0; DIGITS];
-    let (mut rest, mut used) = (micros / 1000, 0);
-    for slot in whole.iter_mut().rev() {
-        *slot = digit(rest);
-        used += 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+/// Digits and letters.
+fn value(text: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// `u64::MAX` microseconds have this many digits before the decimals.
+const DIGITS: usize = 17;
+/// An id and two times, each with its decimals and its unit.
+const TEXT_BYTES: usize = 24 + 2 * (DIGITS + 6);
+
+/// The text of several values.
+struct Text {
+    bytes: [u8; TEXT_BYTES],
+    used: usize,
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or_default()
     }
-    out.extend_from_slice(whole.get(DIGITS - used..).unwrap_or_default());
-    out.extend_from_slice(&[b'.', digit(micros / 100), digit(micros / 10), digit(micros), b'm', b's']);
+}
+
+impl Text {
+    /// Adds this, as far as there is room, and says where it ends.
+    fn push(&mut self, text: &[u8]) -> usize {
+        let end = self.used + text.len();
+        if let Some(room) = self.bytes.get_mut(self.used..end) {
+            room.copy_from_slice(text);
+            self.used = end;
+        }
+        self.used
+    }
+
+    /// Milliseconds with three decimals: `0.042ms`.
+    fn milliseconds(&mut self, duration: Duration) -> usize {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let digit = |value: u64| b'0' + u8::try_from(value % 10).unwrap_or(0);
+        let mut whole = [0; DIGITS];
+        let (mut rest, mut used) = (micros / 1000, 0);
+        for slot in whole.iter_mut().rev() {
+            *slot = digit(rest);
+            used += 1;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.push(whole.get(DIGITS - used..).unwrap_or_default());
+        self.push(&[b'.', digit(micros / 100), digit(micros / 10), digit(micros), b'm', b's'])
+    }
 }
 
 #[cfg(test)]
@@ -102,12 +135,14 @@ mod tests {
             assert_eq!(total, text);
             assert_eq!(auth, "18446744073709551.615ms");
         }
+        let longest = trace_values(&RequestIds::new(0).next(), Duration::MAX, Duration::MAX);
+        assert_eq!(longest.map(|value| value.len()), [24, DIGITS + 6, DIGITS + 6], "there is room for all");
     }
 
     #[test]
     fn request_ids_differ_and_carry_the_instance() {
         let ids = RequestIds::new(0xabc);
         assert_eq!(ids.next().as_str(), "000000000abc000000000001");
-        assert_eq!(ids.next().as_str(), "000000000abc000000000002");
+        assert_eq!(ids.next().value(), "000000000abc000000000002");
     }
 }

@@ -21,15 +21,17 @@ pub mod openapi;
 mod origin;
 pub mod problem;
 mod provider_tokens;
+mod request_log;
 mod routes;
 mod settings;
 mod stack;
+mod steps;
 mod template;
 mod webhooks;
 
 pub use answer::Answer;
 pub use client_ip::{Announced, ClientAddressSettings, ForwardedHeader, Peer, Transport};
-pub use forward_auth::{Described, SignIn};
+pub use forward_auth::{BadHeader, Described, SignIn, append_field};
 pub use gateway::ConnectionHold;
 pub use introspection::{
     CertificateReport, ClassReport, ClientAuthorityReport, DatabaseReport, Introspection, LagReport,

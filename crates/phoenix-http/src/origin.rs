@@ -96,6 +96,7 @@ mod tests {
             public_origin: public.map(|text| WebOrigin(text.to_owned())),
             allowed_origins: vec![WebOrigin("https://app.example.com".to_owned())],
             provider: None,
+            answers_proxies: false,
             sign_in: None,
             client_address: crate::ClientAddressSettings::direct(),
             max_body_bytes: 1,

@@ -14,6 +14,8 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::cookie;
+
 /// Both names of everything.
 const FAMILIES: [Family; 2] = [
     Family {
@@ -177,8 +179,10 @@ fn read<T: DeserializeOwned>(value: &str) -> Option<T> {
 }
 
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let texts = headers.get_all(COOKIE).into_iter().filter_map(|header| header.to_str().ok());
-    texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='))
+    // Each by itself: other cookies may hold any bytes.
+    let pairs = headers.get_all(COOKIE).into_iter().flat_map(cookie::all);
+    let texts = pairs.filter_map(|pair| std::str::from_utf8(pair).ok().filter(|text| text.is_ascii()));
+    texts.filter_map(|pair| pair.split_once('='))
 }
 
 fn decoded(value: &str) -> Option<String> {
@@ -207,6 +211,12 @@ mod tests {
             InCookies::None => None,
             InCookies::Ambiguous => panic!("{text} is ambiguous"),
         }
+    }
+
+    #[test]
+    fn other_cookies_may_hold_any_bytes() {
+        let token = cookie("theme=caf\u{e9}; stack-refresh=r1; stack-access=%5B%22r1%22%2C%22a.b.c%22%5D");
+        assert_eq!(token.as_deref(), Some("a.b.c"));
     }
 
     // spec: A10

@@ -37,6 +37,8 @@ pub struct HttpSettings {
     pub allowed_origins: Vec<WebOrigin>,
     /// The identity provider whose SDK's headers and cookies are read, if any.
     pub provider: Option<ProviderCookies>,
+    /// Whether other proxies may ask about requests over HTTP and gRPC.
+    pub answers_proxies: bool,
     /// The page where browsers sign in that another proxy asks about, if any.
     pub sign_in: Option<SignIn>,
     /// How clients' addresses are found.

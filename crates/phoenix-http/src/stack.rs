@@ -5,20 +5,19 @@
 //! behind us.
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::Guard;
 use axum::Router;
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use foldhash::quality::RandomState;
 use futures_util::FutureExt;
-use http::header::{ACCEPT_LANGUAGE, HeaderName, ORIGIN, UPGRADE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{HeaderName, ORIGIN, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use phoenix_auth::model::{TokenHash, UserAgent};
 use phoenix_auth::ops::{Authenticated, ClientInfo, Credential, Rejection, Verdict};
@@ -35,22 +34,18 @@ use crate::device;
 use crate::extract::{Identity, RequestContext};
 use crate::forward_auth::{Asks, Described};
 use crate::gateway::path::check_query;
-use crate::gateway::{self, Access, ClassOf, CorsRule, Forward, Owner, PathError, Route};
+use crate::gateway::{
+    self, CorsRule, Forward, ForwardFailure, Forwarded, Forwarding, Names, Owner, PathError, Route,
+};
 use crate::header_values::{RequestIds, X_REQUEST_ID};
 use crate::json;
 use crate::limits::{Asked, AtOnce, Gate, Limited, Sender, Told, tell};
 use crate::origin;
 use crate::problem::{Kind, Problem};
+use crate::request_log::{self, span};
 use crate::routes;
 use crate::settings::HttpParts;
-
-/// Headers that tell devices apart, besides the address.
-const ENVIRONMENT_HEADERS: [HeaderName; 4] = [
-    USER_AGENT,
-    HeaderName::from_static("sec-ch-ua"),
-    HeaderName::from_static("sec-ch-ua-platform"),
-    ACCEPT_LANGUAGE,
-];
+use crate::steps::{Cold, Environments, FirstSteps, Place, Steps, preflight_of_app};
 
 /// Answers requests. Cheap to clone: all state is shared.
 #[derive(Clone)]
@@ -63,7 +58,8 @@ pub(crate) struct Shared {
     ids: RequestIds,
     router: Router,
     headers: AnswerHeaders,
-    environments: RandomState,
+    tellings: gateway::Tellings,
+    environments: Environments,
 }
 
 impl Stack {
@@ -74,7 +70,8 @@ impl Stack {
             ids: RequestIds::new(parts.settings.instance),
             router: routes::router(parts.clone()),
             headers: AnswerHeaders::new(parts.settings.version, parts.settings.hsts.clone()),
-            environments: RandomState::default(),
+            tellings: gateway::Tellings::default(),
+            environments: Environments::default(),
             parts,
         };
         Self { shared: Arc::new(shared) }
@@ -87,7 +84,7 @@ impl Stack {
     }
 
     /// Answers one request: at once if it can, so that the hot path is a plain function call.
-    pub fn handle(&self, peer: Peer, mut request: Request<Incoming>) -> Answer {
+    pub fn handle(&self, peer: Peer, request: Request<Incoming>) -> Answer {
         // 1. Request id and clock, first: everything after can be told apart and timed. Read once, passed down.
         let shared = &self.shared;
         let trace = Trace { pins_https: peer.is_https() && shared.may_pin(&request), ..shared.trace() };
@@ -97,20 +94,13 @@ impl Stack {
             return shared.answer_later(trace, |shared, mut trace| async move {
                 let answer = shared.answer_proxy(asks, peer, request, &mut trace).await;
                 let answer = shared.finish(answer, &trace);
-                let elapsed = shared.parts.clock.mono().saturating_sub(trace.started.mono);
-                let level = level(&Method::GET, answer.status(), false);
-                log(level, &Method::GET, asks.as_str(), answer.status().as_u16(), elapsed);
+                shared.log(&Method::GET, asks.as_str(), &answer, &trace, Some(Span::none()));
                 answer
             });
         }
         // 2. Panics end here, outside every other step: one request fails, with its id, and the process goes on.
-        match catch_unwind(AssertUnwindSafe(|| shared.first_steps(peer, &mut request, trace))) {
-            Ok(FirstSteps::Answered(response)) => Answer::Now(Some(response)),
-            Ok(FirstSteps::GoOn(cold)) => shared.answer_later(trace, |shared, trace| async move {
-                shared.cold(peer, request, cold, trace).await
-            }),
-            Err(_panic) => Answer::Now(Some(shared.panicked(&trace))),
-        }
+        let answer = catch_unwind(AssertUnwindSafe(|| shared.first_steps(peer, request, trace)));
+        answer.unwrap_or_else(|_panic| Answer::Now(Some(shared.panicked(&trace))))
     }
 }
 
@@ -128,53 +118,16 @@ impl Stack {
         })
     }
 
+    /// Whether there are applications behind, whose answers may be large.
+    #[must_use]
+    pub fn has_applications(&self) -> bool {
+        self.shared.parts.upstreams.is_some()
+    }
+
     /// Whether this peer is a proxy that may ask about requests of others.
     #[must_use]
     pub fn speaks_for_others(&self, peer: Peer) -> bool {
         speaks_for_others(&self.shared.parts.settings.client_address, peer)
-    }
-}
-
-/// What the steps that need no waiting came to.
-pub(crate) enum FirstSteps {
-    Answered(Response<Body>),
-    GoOn(Box<Cold>),
-}
-
-/// Who answers a request.
-pub(crate) enum Place {
-    /// A route of ours, or nobody.
-    Ours,
-    /// The application behind us.
-    App(Arc<Route>),
-}
-
-impl Place {
-    fn class(&self) -> &ClassOf {
-        match self {
-            Self::Ours => &ClassOf::ByPath,
-            Self::App(route) => &route.class,
-        }
-    }
-
-    /// Other origins whose pages may use it with cookies.
-    fn origins(&self) -> &[String] {
-        match self {
-            Self::App(route) => route.cors.origins(),
-            Self::Ours => &[],
-        }
-    }
-
-    /// Whether it matters who the caller is. Browsers send preflights without saying so.
-    pub(crate) fn asks_who<B>(&self, request: &Request<B>) -> bool {
-        match self {
-            Self::Ours => true,
-            Self::App(route) => {
-                let passes =
-                    route.cors == CorsRule::Application && is_preflight(request.method(), request.headers());
-                route.access != Access::Open && !passes
-            }
-        }
     }
 }
 
@@ -201,20 +154,32 @@ impl Shared {
         Answer::Later(Box::pin(answering.map(answer)))
     }
 
-    fn first_steps(&self, peer: Peer, request: &mut Request<Incoming>, trace: Trace) -> FirstSteps {
+    fn first_steps(self: &Arc<Self>, peer: Peer, mut request: Request<Incoming>, trace: Trace) -> Answer {
         // 3. Limits that need no body, the one form of the path that all the rest reads, and whose the request is.
         // Header size and time, and connections, are bounded by the accept loop.
-        let steps = self.place(request).and_then(|place| self.steps_from_memory(peer, request, place, trace));
-        steps.unwrap_or_else(|problem| {
-            let mut response = self.finish(problem.into_response().map(Body::Routed), &trace);
-            // Seldom, so the route is looked for again: pages that may read answers may read that they must wait.
-            if request.headers().contains_key(ORIGIN)
-                && let Ok(place) = self.place(request)
-            {
-                self.cors(&place, request.headers()).put(response.headers_mut());
+        let place = self.place(&mut request);
+        match place.and_then(|place| self.steps_from_memory(peer, &request, place, trace)) {
+            Ok(FirstSteps::Answered(response)) => Answer::Now(Some(response)),
+            Ok(FirstSteps::GoOn(cold)) => match &cold.place {
+                Place::App(route) if cold.is_known() => {
+                    let route = Arc::clone(route);
+                    self.ask_at_once(peer, request, route, cold, trace)
+                }
+                Place::App(_) | Place::Ours => self.answer_later(trace, |shared, trace| async move {
+                    shared.cold(peer, request, cold, trace).await
+                }),
+            },
+            Err(problem) => {
+                let mut response = self.finish(problem.into_response().map(Body::Routed), &trace);
+                // Seldom, so the route is looked for again: pages that may read answers may read that they must wait.
+                if request.headers().contains_key(ORIGIN)
+                    && let Ok(place) = self.place(&mut request)
+                {
+                    self.cors(&place, request.headers()).put(response.headers_mut());
+                }
+                Answer::Now(Some(response))
             }
-            FirstSteps::Answered(response)
-        })
+        }
     }
 
     /// Steps 4 to 8 as far as they need no waiting.
@@ -244,8 +209,13 @@ impl Shared {
             return Err(problem);
         }
         // 5. Authentication, from memory if it can be: no I/O, and nothing is built that the answer does not need.
-        let form = CookieForm::of_request(settings, peer, request.uri(), request.headers());
-        let presented = if place.asks_who(request) {
+        let asks_who = place.asks_who(request);
+        let form = if asks_who {
+            CookieForm::of_request(settings, peer, request.uri(), request.headers())
+        } else {
+            CookieForm::HostPrefixed
+        };
+        let presented = if asks_who {
             Presented::find(request.headers(), form, settings.provider.as_ref())
         } else {
             Presented::None
@@ -254,7 +224,7 @@ impl Shared {
             Presented::Token(text, carrier) => self.credential(text, *carrier).zip(Some(*carrier)),
             Presented::None | Presented::Malformed | Presented::Ambiguous => None,
         };
-        let environment = credential.map_or(0, |_| self.environment(ip, request.headers()));
+        let environment = credential.map_or(0, |_| self.environments.of(ip, request.headers()));
         let known = credential.and_then(|(credential, _)| {
             self.parts.auth.authenticate_from_memory(&credential, environment, trace.started)
         });
@@ -334,7 +304,8 @@ impl Shared {
             Owner::Unclear => return Err(ambiguous()),
             Owner::Application => {}
         }
-        let host = requested_host(request.uri(), request.headers());
+        let asked_for = || requested_host(request.uri(), request.headers());
+        let host = if table.reads_hosts() { asked_for() } else { None };
         let found = table.find(host, request.method(), path).map_err(|_| ambiguous())?;
         Ok(Some(Arc::clone(found)))
     }
@@ -360,17 +331,6 @@ impl Shared {
         }
         auth.takes_external(text)
             .then(|| Credential::External { hash: TokenHash::of_external_token(text, auth.keys()), text })
-    }
-
-    /// A hash of what tells devices and places apart, with a key of this process, so that nobody can look for two
-    /// that collide. Never zero.
-    fn environment(&self, ip: ClientIp, headers: &HeaderMap) -> u64 {
-        let mut state = self.environments.build_hasher();
-        ip.address().hash(&mut state);
-        for name in &ENVIRONMENT_HEADERS {
-            headers.get(name).map(HeaderValue::as_bytes).hash(&mut state);
-        }
-        state.finish() | 1
     }
 
     fn panicked(&self, trace: &Trace) -> Response<Body> {
@@ -401,6 +361,7 @@ impl Shared {
             && requested_host(request.uri(), request.headers()).is_some_and(|host| !is_loopback(host))
     }
 
+    /// What must wait for more than an application.
     async fn cold(
         &self,
         peer: Peer,
@@ -408,9 +369,8 @@ impl Shared {
         mut cold: Box<Cold>,
         mut trace: Trace,
     ) -> Response<Body> {
-        // A span is made for what may log on the way: not for what the application is asked at once.
-        let is_plain = matches!(cold.place, Place::App(_)) && cold.is_known();
-        let mut span = if is_plain { Span::none() } else { span(&trace) };
+        // What is logged on the way carries the request's id.
+        let span = span(&trace);
         let method = request.method().clone();
         let cors = std::mem::take(&mut cold.cors);
         let route = match &cold.place {
@@ -431,16 +391,7 @@ impl Shared {
             }
         };
         cors.put(response.headers_mut());
-        let is_forwarded = matches!(response.body(), Body::Forwarded(_));
-        let level = level(&method, response.status(), is_forwarded);
-        if level <= Level::INFO || tracing::enabled!(Level::DEBUG) {
-            if span.is_none() {
-                span = self::span(&trace);
-            }
-            let elapsed = self.parts.clock.mono().saturating_sub(trace.started.mono);
-            let _entered = span.enter();
-            log(level, &method, name, response.status().as_u16(), elapsed);
-        }
+        self.log(&method, name, &response, &trace, Some(span));
         response
     }
 
@@ -489,7 +440,7 @@ impl Shared {
         self.settled(gate, response).await
     }
 
-    /// A request to the application behind us.
+    /// A request to the application behind us, of which more is to be found out.
     async fn app(
         &self,
         peer: Peer,
@@ -499,34 +450,48 @@ impl Shared {
         cors: &Cors,
         trace: &mut Trace,
     ) -> Response<Body> {
-        if route.cors != CorsRule::Application && is_preflight(request.method(), request.headers()) {
-            let answer = cors.preflight(request.headers());
-            return self.finish(
-                answer.unwrap_or_else(|| Problem::from(Kind::CrossOrigin).into_response()).map(Body::Routed),
-                trace,
-            );
+        if let Some(answer) = preflight_of_app(&request, route, cors) {
+            return self.finish(answer, trace);
         }
-        let caller = match self.judge_for_app(&request, &mut cold, route, trace).await {
-            Ok(caller) => caller,
-            Err(problem) => {
-                let response = self.settled(cold.gate, problem.into_response()).await;
-                return self.finish(response.map(Body::Routed), trace);
-            }
-        };
-        let Cold { ip, gate, .. } = *cold;
-        let answer = self.forward(peer, request, ip, route, caller.as_ref(), trace).await;
-        let mut response = match answer {
-            Ok(mut response) => {
-                let now = self.parts.clock.mono();
-                let status = self.parts.introspection.system_status();
-                self.headers.put_on_forwarded(response.headers_mut(), trace, now, status);
-                response
-            }
-            Err(response) => self.finish(response, trace),
+        let version = request.version();
+        let judged = self.judge_for_app(&request, &mut cold, route, trace).await;
+        let asked = judged.and_then(|caller| self.ask(peer, request, cold.ip, route, caller.as_ref(), trace));
+        let mut response = match asked {
+            Ok(answer) => self.answered(answer.await, route, version, trace),
+            Err(problem) => self.finish(problem.into_response().map(Body::Routed), trace),
         };
         // 12. What was reserved is counted or taken back, as for routes of ours.
-        tell(gate.settle(response.status(), true).await, &mut response);
+        tell(cold.gate.settle(response.status(), true).await, &mut response);
         response
+    }
+
+    /// A request to the application of which nothing is left to be found out: no future is made but the application's.
+    fn ask_at_once(
+        self: &Arc<Self>,
+        peer: Peer,
+        request: Request<Incoming>,
+        route: Arc<Route>,
+        mut cold: Box<Cold>,
+        mut trace: Trace,
+    ) -> Answer {
+        let (method, version) = (request.method().clone(), request.version());
+        let preflight = preflight_of_app(&request, &route, &cold.cors);
+        let asked = if let Some(answer) = preflight {
+            cold.gate.take_told();
+            Err(answer)
+        } else {
+            let steps = Steps::of_app(&request, &cold.place, &route);
+            let judged = self.judge_known(&request, &mut cold, steps, &mut trace);
+            let caller = judged.and_then(|identity| steps.admit(&route, identity));
+            let asked =
+                caller.and_then(|caller| self.ask(peer, request, cold.ip, &route, caller.as_ref(), &trace));
+            asked.map_err(|problem| problem.into_response().map(Body::Routed))
+        };
+        let mut asking = AskedApp { shared: Arc::clone(self), route, cold, method, version, trace };
+        match asked {
+            Ok(answer) => Answer::Asked(answer, asking),
+            Err(answer) => Answer::Now(Some(asking.conclude(self.finish(answer, &trace)))),
+        }
     }
 
     /// Steps 4 to 9 of a request to the application as far as they could not be done at once, and what its route asks of
@@ -538,17 +503,9 @@ impl Shared {
         route: &Route,
         trace: &mut Trace,
     ) -> Result<Option<Authenticated>, Problem> {
-        let asks_who = cold.place.asks_who(request);
-        let steps = Steps {
-            route: None,
-            uses_sessions: asks_who,
-            // An upgrade goes past what browsers ask before they let a page read.
-            same_origin: route.same_origin
-                && (!request.method().is_safe() || request.headers().contains_key(UPGRADE)),
-            is_strict: asks_who && matches!(route.access, Access::Required(_)),
-        };
+        let steps = Steps::of_app(request, &cold.place, route);
         let identity = self.judge(request, cold, steps, trace).await?;
-        if asks_who { route.access.admit(identity) } else { Ok(None) }
+        steps.admit(route, identity)
     }
 
     /// Steps 4 to 9 as far as they could not be done at once: whether the request may go on, and who sent it.
@@ -559,6 +516,9 @@ impl Shared {
         steps: Steps,
         trace: &mut Trace,
     ) -> Result<Identity, Problem> {
+        if cold.is_known() {
+            return self.judge_known(request, cold, steps, trace);
+        }
         let limits = &self.parts.limits;
         let Cold { gate, place, .. } = cold;
         let asked = Asked { class: place.class(), method: request.method(), path: request.uri().path() };
@@ -572,7 +532,7 @@ impl Shared {
         .await?;
         // 5 continued: what memory did not know is asked of Redis and the database, if a route uses sessions or a limit
         // counts by user: else a user would be counted by user or by address as memory has it.
-        let mut identity = if !steps.uses_sessions && !gate.asks_who() {
+        let identity = if !steps.uses_sessions && !gate.asks_who() {
             Identity::Anonymous
         } else if cold.malformed {
             Identity::Rejected(Rejection::Malformed)
@@ -583,22 +543,56 @@ impl Shared {
         };
         // 6 continued.
         gate.after_authentication(limits, asked, identity.user()).await?;
-        if !steps.uses_sessions {
-            identity = Identity::Anonymous;
-        }
+        let identity = if steps.uses_sessions { identity } else { Identity::Anonymous };
+        self.judge_identity(request, cold, steps, identity)
+    }
+
+    /// The same where nothing is left to be asked of Redis or the database.
+    fn judge_known<B>(
+        &self,
+        request: &Request<B>,
+        cold: &mut Cold,
+        steps: Steps,
+        trace: &mut Trace,
+    ) -> Result<Identity, Problem> {
+        let identity = if !steps.uses_sessions {
+            Identity::Anonymous
+        } else if cold.malformed {
+            Identity::Rejected(Rejection::Malformed)
+        } else {
+            let known = cold.known.take().zip(cold.credential.take());
+            known
+                .map_or(Identity::Anonymous, |(verdict, (_, carrier))| self.identity(verdict, carrier, trace))
+        };
+        self.judge_identity(request, cold, steps, identity)
+    }
+
+    fn judge_identity<B>(
+        &self,
+        request: &Request<B>,
+        cold: &Cold,
+        steps: Steps,
+        mut identity: Identity,
+    ) -> Result<Identity, Problem> {
         if cold.ambiguous && steps.is_strict {
             return Err(Kind::AmbiguousCredentials.into());
         }
         // 9. Same origin, after authentication, because it protects cookie sessions only.
         if steps.same_origin {
             let opens_sessions = steps.route.is_some_and(routes::Template::opens_sessions);
-            origin::check(&self.parts.settings, place.origins(), request, opens_sessions, &mut identity)?;
+            origin::check(
+                &self.parts.settings,
+                cold.place.origins(),
+                request,
+                opens_sessions,
+                &mut identity,
+            )?;
         }
         Ok(identity)
     }
 
-    /// 10. Trust, and 11. the application, under the deadline of its route. An `Err` is an answer of ours.
-    async fn forward(
+    /// 10. Trust, and 11. the application, under the deadline of its route.
+    fn ask(
         &self,
         peer: Peer,
         mut request: Request<Incoming>,
@@ -606,24 +600,23 @@ impl Shared {
         route: &Route,
         caller: Option<&Authenticated>,
         trace: &Trace,
-    ) -> Result<Response<Body>, Response<Body>> {
-        let ours = |kind: Kind| Problem::from(kind).into_response().map(Body::Routed);
+    ) -> Result<Forwarding, Problem> {
         let Some((upstreams, upstream)) = self.parts.upstreams.as_ref().zip(route.upstream) else {
-            return Err(ours(Kind::NotFound));
+            return Err(Kind::NotFound.into());
         };
-        if upstreams.is_loop(request.headers()) {
-            return Err(ours(Kind::LoopDetected));
+        let names = Names::of(request.headers());
+        if names.via && upstreams.is_loop(request.headers()) {
+            return Err(Kind::LoopDetected.into());
         }
         let is_https = self.is_https(peer, request.headers());
-        let version = request.version();
         let headers = request.headers_mut();
-        gateway::strip(headers);
-        if !route.keep_credentials {
+        if names.identity {
+            gateway::strip(headers);
+        }
+        if names.credentials && !route.keep_credentials {
             gateway::hide_credentials(headers);
         }
-        if let Ok(id) = HeaderValue::from_str(trace.id.as_str()) {
-            headers.insert(X_REQUEST_ID, id);
-        }
+        headers.insert(X_REQUEST_ID, trace.id.value());
         route.request_headers.apply(headers);
         if let Some(caller) = caller {
             headers.extend(self.told(caller, route, trace));
@@ -636,20 +629,36 @@ impl Shared {
             max_body: route.max_body,
             deadline: route.deadline,
             idle: route.idle,
+            now: trace.started.mono,
         };
-        match upstreams.forward(request, forward).await {
+        Ok(upstreams.forward(request, forward))
+    }
+
+    /// 13. The application's answer as the client is to see it, or one in its place.
+    fn answered(
+        &self,
+        answer: Result<Forwarded, ForwardFailure>,
+        route: &Route,
+        version: Version,
+        trace: &Trace,
+    ) -> Response<Body> {
+        match answer {
             Ok(answer) => {
                 let mut response = answer.map(Body::Forwarded);
+                let headers = response.headers_mut();
                 if route.cors != CorsRule::Application {
-                    cors::remove(response.headers_mut());
+                    cors::remove(headers);
                 }
-                route.response_headers.apply(response.headers_mut());
-                Ok(response)
+                route.response_headers.apply(headers);
+                let now = self.parts.clock.mono();
+                let status = self.parts.introspection.system_status();
+                self.headers.put_on_forwarded(headers, trace, now, status);
+                response
             }
             Err(failure) => {
                 let (request_id, route) = (trace.id.as_str(), &*route.name);
                 tracing::warn!(request_id, route, ?failure, "the application gave no answer");
-                Err(gateway::failure_answer(failure, version))
+                self.finish(gateway::failure_answer(failure, version), trace)
             }
         }
     }
@@ -661,7 +670,7 @@ impl Shared {
         trace: &Trace,
     ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let now = UNIX_EPOCH + trace.started.wall.since(phoenix_auth::model::Timestamp::default());
-        gateway::told(&caller.active, self.parts.assertions.as_deref(), &route.audience, now)
+        self.tellings.told(&caller.active, self.parts.assertions.as_deref(), &route.audience, now)
     }
 
     /// Whether the client came over https, as far as Phoenix knows.
@@ -708,13 +717,17 @@ impl Shared {
             });
             asked.await?
         };
+        Ok(self.identity(verdict?, carrier, trace))
+    }
+
+    fn identity(&self, verdict: Verdict, carrier: Carrier, trace: &mut Trace) -> Identity {
         trace.auth_time = self.parts.clock.mono().saturating_sub(trace.started.mono);
-        let identity = match verdict? {
+        let identity = match verdict {
             Ok(caller) => Identity::Known(caller, carrier),
             Err(rejection) => Identity::Rejected(rejection),
         };
         trace.tier = identity.tier();
-        Ok(identity)
+        identity
     }
 
     fn client_info(&self, ip: ClientIp, headers: &HeaderMap, environment: u64) -> ClientInfo {
@@ -733,64 +746,51 @@ impl Shared {
         self.headers.put(response.headers_mut(), trace, now, self.parts.introspection.system_status());
         response
     }
-}
 
-/// Which of the steps that may wait a request goes through, and how.
-#[derive(Clone, Copy)]
-struct Steps {
-    /// The route of ours, if it is one.
-    route: Option<routes::Template>,
-    uses_sessions: bool,
-    same_origin: bool,
-    /// Refuses two credentials of one kind; else they are as good as none.
-    is_strict: bool,
-}
-
-/// What the first steps found out, for the steps that only some requests need.
-pub(crate) struct Cold {
-    credential: Option<(Kept, Carrier)>,
-    known: Option<Verdict>,
-    malformed: bool,
-    ambiguous: bool,
-    cookie_form: CookieForm,
-    environment: u64,
-    ip: ClientIp,
-    pub(crate) gate: Gate,
-    cors: Cors,
-    place: Place,
-}
-
-impl Cold {
-    /// Whether nothing is left to be asked of Redis or the database.
-    fn is_known(&self) -> bool {
-        !self.gate.asks_who() && (self.credential.is_none() || self.known.is_some())
+    /// 13. One line a request, in its span, which is made now if it was not.
+    fn log(&self, method: &Method, route: &str, answer: &Response<Body>, trace: &Trace, span: Option<Span>) {
+        let is_forwarded = matches!(answer.body(), Body::Forwarded(_));
+        let level = request_log::level(method, answer.status(), is_forwarded);
+        if level <= Level::INFO || tracing::enabled!(Level::DEBUG) {
+            let elapsed = self.parts.clock.mono().saturating_sub(trace.started.mono);
+            let span = span.unwrap_or_else(|| self::span(trace));
+            let _entered = span.enter();
+            request_log::write(level, method, route, answer.status(), elapsed);
+        }
     }
 }
 
-/// What is logged about a request carries its id.
-fn span(trace: &Trace) -> Span {
-    tracing::info_span!("request", id = trace.id.as_str())
+/// A request that an application has been asked to answer without anything to be waited for before.
+pub struct AskedApp {
+    shared: Arc<Shared>,
+    route: Arc<Route>,
+    cold: Box<Cold>,
+    method: Method,
+    version: Version,
+    trace: Trace,
 }
 
-/// Routine reads at debug, changes at info, our own failures at error, an application's at warn.
-fn level(method: &Method, status: StatusCode, is_forwarded: bool) -> Level {
-    let is_the_applications =
-        is_forwarded || matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
-    match (status.is_server_error(), method.is_safe()) {
-        (true, _) if is_the_applications => Level::WARN,
-        (true, _) => Level::ERROR,
-        (false, true) => Level::DEBUG,
-        (false, false) => Level::INFO,
+impl AskedApp {
+    /// Waits for the application. Step 2 holds here, too.
+    pub(crate) fn poll(
+        &mut self,
+        answer: &mut Forwarding,
+        context: &mut Context<'_>,
+    ) -> Poll<Response<Body>> {
+        let polled = AssertUnwindSafe(|| {
+            answer.as_mut().poll(context).map(|answer| {
+                let response = self.shared.answered(answer, &self.route, self.version, &self.trace);
+                self.conclude(response)
+            })
+        });
+        catch_unwind(polled).unwrap_or_else(|_panic| Poll::Ready(self.shared.panicked(&self.trace)))
     }
-}
 
-/// One line a request.
-fn log(level: Level, method: &Method, route: &str, status: u16, elapsed: Duration) {
-    let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    match level {
-        Level::ERROR => tracing::error!(%method, route, status, elapsed_us, "request"),
-        Level::WARN => tracing::warn!(%method, route, status, elapsed_us, "request"),
-        Level::INFO => tracing::info!(%method, route, status, elapsed_us, "request"),
-        _ => tracing::debug!(%method, route, status, elapsed_us, "request"),
+    /// 12. Nothing was reserved. 13. What is told of the limit, and to pages of other origins, and one log line.
+    fn conclude(&mut self, mut response: Response<Body>) -> Response<Body> {
+        tell(self.cold.gate.take_told(), &mut response);
+        std::mem::take(&mut self.cold.cors).put(response.headers_mut());
+        self.shared.log(&self.method, &self.route.name, &response, &self.trace, None);
+        response
     }
 }

@@ -317,8 +317,12 @@ struct Reading {
 impl Oddities {
     fn of(path: &[u8]) -> Self {
         let mut oddities = Self::default();
-        let mut last = b' ';
         for (at, byte) in path.iter().copied().enumerate() {
+            // Most bytes, and so before the others.
+            if matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_') {
+                continue;
+            }
+            let last = at.checked_sub(1).and_then(|before| path.get(before)).copied().unwrap_or(b' ');
             match byte {
                 b'A'..=b'Z' => oddities.capitals = true,
                 b'%' => {
@@ -339,7 +343,6 @@ impl Oddities {
                 }
                 _ => {}
             }
-            last = byte;
         }
         oddities
     }

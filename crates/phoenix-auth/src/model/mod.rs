@@ -14,6 +14,7 @@ mod password;
 mod password_hash;
 mod place;
 mod profile;
+mod remembered;
 mod role;
 mod session;
 mod time;
@@ -40,6 +41,7 @@ pub use place::{
     is_impossible_travel, same_network,
 };
 pub use profile::{Profile, ProfileError};
+pub use remembered::Remembered;
 pub use role::{Role, RoleError};
 pub use session::{
     ActiveSession, Liveness, Provider, SeenEnvironments, Session, SessionLimits, SessionSummary, SessionTimes,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Fingerprint, Role, SessionId, Timestamp, User, UserId};
+use super::{Fingerprint, Remembered, Role, SessionId, Timestamp, User, UserId};
 
 /// Who vouched for the user when the session was opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -189,8 +189,18 @@ impl Clone for SeenEnvironments {
 }
 
 /// A session together with its user: what every tier holds and every request is answered from.
+///
+/// In this order, because a request of a session that is not asked about often waits for each piece of it to reach the
+/// processor: what every request reads is then in four of them.
 #[derive(Debug, Serialize, Deserialize)]
+#[repr(C)]
 pub struct ActiveSession {
+    /// What the presentation layer tells others of this value, for as long as it keeps it. Empty in every other tier.
+    #[serde(skip)]
+    pub telling: Remembered,
+    /// Environments that need no second look. Known in this process only.
+    #[serde(skip)]
+    pub environments: SeenEnvironments,
     /// The session.
     pub session: Session,
     /// Its user.
@@ -198,16 +208,19 @@ pub struct ActiveSession {
     /// Where the presentation layer keeps its rendered form of this value. Empty in every other tier.
     #[serde(skip)]
     pub rendered: OnceLock<Bytes>,
-    /// Environments that need no second look. Known in this process only.
-    #[serde(skip)]
-    pub environments: SeenEnvironments,
 }
 
 impl ActiveSession {
     /// Pairs a session with its user.
     #[must_use]
     pub fn new(session: Session, user: User) -> Self {
-        Self { session, user, rendered: OnceLock::new(), environments: SeenEnvironments::default() }
+        Self {
+            telling: Remembered::default(),
+            environments: SeenEnvironments::default(),
+            session,
+            user,
+            rendered: OnceLock::new(),
+        }
     }
 
     /// The same session, used at `now` from `ip`.
@@ -221,12 +234,13 @@ impl ActiveSession {
         Self { environments: self.environments.clone(), ..Self::new(session, user) }
     }
 
-    /// Upper estimate of the memory this value holds, in bytes, with its rendered form.
+    /// Upper estimate of the memory this value holds, in bytes, with its rendered form. Of what is remembered beside it,
+    /// what is left when its keeper let go of it.
     #[must_use]
     pub fn weight(&self) -> usize {
         const RENDERED_FIXED: usize = 640;
         let text = self.user.heap_bytes() + self.session.device.len();
-        size_of::<Self>() + 2 * text + RENDERED_FIXED
+        size_of::<Self>() + 2 * text + RENDERED_FIXED + Remembered::MAX_BYTES
     }
 }
 

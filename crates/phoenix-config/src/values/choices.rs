@@ -105,6 +105,22 @@ impl Choices for Reaction {
         &[("observe", Self::Observe), ("reauthenticate", Self::Reauthenticate), ("revoke", Self::Revoke)];
 }
 
+/// Whether other proxies may ask about requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ForwardAuthMode {
+    /// Where Phoenix forwards no requests itself.
+    Auto,
+    /// They may.
+    On,
+    /// They may not.
+    Off,
+}
+
+impl Choices for ForwardAuthMode {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("on", Self::On), ("off", Self::Off)];
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogFormat {

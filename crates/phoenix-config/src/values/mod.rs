@@ -19,8 +19,8 @@ mod worker_count;
 pub use byte_size::ByteSize;
 pub(crate) use choices::Choices;
 pub use choices::{
-    Environment, ForwardedHeader, LogFormat, ProxyProtocol, Reaction, Registration, SessionCapPolicy,
-    TlsVersion,
+    Environment, ForwardAuthMode, ForwardedHeader, LogFormat, ProxyProtocol, Reaction, Registration,
+    SessionCapPolicy, TlsVersion,
 };
 pub use entries::{CertificateFiles, OidcIssuer, RoleTimeouts, SignatureAlgorithm};
 pub use gateway::{

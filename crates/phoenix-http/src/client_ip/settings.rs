@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::elements::{Element, Elements, Syntax};
 use super::networks::Networks;
 use super::spelling::normal;
-use super::{Peer, Source};
+use super::{Peer, Source, speaks_for_others};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -85,7 +85,7 @@ impl ClientAddressSettings {
 
     /// Whether a proxy that is believed says that the client came over https.
     pub(crate) fn says_https(&self, peer: Peer, headers: &HeaderMap) -> bool {
-        self.trusts(peer.socket)
+        speaks_for_others(self, peer)
             && headers
                 .get(X_FORWARDED_PROTO)
                 .is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"https"))

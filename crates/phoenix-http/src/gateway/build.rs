@@ -11,14 +11,14 @@ use http::Method;
 
 use super::host::HostPattern;
 use super::route::Route;
-use super::table::{Entry, Hosts, Rank, RouteTable};
+use super::table::{Entry, Hosts, Own, Rank, RouteTable};
 use crate::template::{self, Conflict, Segment, TemplateError, Tree};
 
 /// Most routes.
 pub(super) const MAX_ROUTES: usize = 256;
 
 /// What Phoenix answers itself, whatever is configured.
-const OWN: [&str; 9] = [
+const OWN: [&str; 7] = [
     "/api/auth/{*rest}",
     "/api/phoenix/{*rest}",
     "/phoenix/{*rest}",
@@ -26,9 +26,10 @@ const OWN: [&str; 9] = [
     "/api/admin/security-events/{*rest}",
     "/api/admin/blocks/{*rest}",
     "/.well-known/jwks.json",
-    "/healthz",
-    "/readyz",
 ];
+/// What Phoenix answers whoever asks Phoenix. Many applications have these paths, too: where another proxy asks, they are
+/// the application's.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// A route, and the requests that belong to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -155,8 +156,11 @@ impl RouteTable {
     fn add(&mut self, at: usize, spec: &RouteSpec, all: &[RouteSpec]) -> Result<(), RouteProblem> {
         let segments =
             template::parse(&spec.path).map_err(|problem| RouteProblem::Template { route: at, problem })?;
-        if is_own(&self.own, &segments) {
-            return Err(RouteProblem::Own { route: at });
+        match own_of(&self.own, &segments) {
+            Some(Own::Always) => return Err(RouteProblem::Own { route: at }),
+            // Where Phoenix forwards requests, none of them would reach the route. Else only other proxies ask about it.
+            Some(Own::Probe) if spec.route.upstream.is_some() => return Err(RouteProblem::Own { route: at }),
+            Some(Own::Probe) | None => {}
         }
         let tree = self.hosts.tree_for(spec.host.as_deref()).ok_or(RouteProblem::Host { route: at })?;
         // Two routes are never the same, so that it is never left open which of them counts.
@@ -216,26 +220,27 @@ fn rank(spec: &RouteSpec) -> Rank {
     }
 }
 
-fn own() -> Tree<()> {
+fn own() -> Tree<Own> {
     let mut tree = Tree::new();
-    for path in OWN {
+    let always = OWN.iter().map(|path| (path, Own::Always));
+    for (path, own) in always.chain(PROBES.iter().map(|path| (path, Own::Probe))) {
         // Valid and free of conflicts, as a test asserts.
         if let Ok(segments) = template::parse(path) {
-            let _ = tree.add(&segments, &[], (), |(), ()| true);
+            let _ = tree.add(&segments, &[], own, |one, other| one == other);
         }
     }
     tree
 }
 
 /// Whether Phoenix answers everything that a template matches.
-fn is_own(own: &Tree<()>, segments: &[Segment]) -> bool {
+fn own_of(own: &Tree<Own>, segments: &[Segment]) -> Option<Own> {
     // No part of a path of ours is written so.
     const ANYTHING: &[u8] = b"{}";
     let segments = segments.iter().map(|segment| match segment {
         Segment::Literal(text) => text.as_bytes(),
         Segment::Param | Segment::Rest => ANYTHING,
     });
-    own.lookup(segments, &Method::GET, false).is_some()
+    own.lookup(segments, &Method::GET, false)
 }
 
 #[cfg(test)]
@@ -245,14 +250,15 @@ mod tests {
     #[test]
     fn every_template_of_our_own_is_in_the_tree() {
         let own = own();
-        for path in OWN {
-            let segments = template::parse(path).unwrap();
-            assert!(is_own(&own, &segments), "{path}");
+        for (paths, expected) in [(&OWN[..], Own::Always), (&PROBES, Own::Probe)] {
+            for path in paths {
+                assert_eq!(own_of(&own, &template::parse(path).unwrap()), Some(expected), "{path}");
+            }
         }
         for path in
             ["/", "/{*rest}", "/api/{*rest}", "/api/{a}/login", "/{a}", "/api/admin/{*rest}", "/healthz/x"]
         {
-            assert!(!is_own(&own, &template::parse(path).unwrap()), "{path}");
+            assert_eq!(own_of(&own, &template::parse(path).unwrap()), None, "{path}");
         }
     }
 }

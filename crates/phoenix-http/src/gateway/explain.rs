@@ -25,7 +25,7 @@ pub struct Reading {
 /// What becomes of a path in normal form.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// Whose it is.
+    /// Whose it is. Of a table without any upstream: for other proxies, which then are who asks it.
     pub owner: Owner,
     /// Position of the route among those that the table was built from; `None` is the fallback. What the path leads to
     /// as it is written.
@@ -51,13 +51,17 @@ impl RouteTable {
         let position = readings.first().and_then(|reading| reading.route);
         let entry = position.and_then(|at| self.entries.get(at));
         Explanation {
-            owner: self.owner(path),
+            owner: if self.forwards() { self.owner(path) } else { self.owner_beside(path) },
             position,
             route: Arc::clone(entry.map_or(&self.fallback, |entry| &entry.route)),
             is_ambiguous: readings.iter().any(|reading| reading.route != position),
             allows_ambiguous: entry.is_some_and(|entry| entry.allows_ambiguous),
             readings,
         }
+    }
+
+    fn forwards(&self) -> bool {
+        self.fallback.upstream.is_some() || self.routes().any(|route| route.upstream.is_some())
     }
 
     /// The configured routes, in the order in which they were given.

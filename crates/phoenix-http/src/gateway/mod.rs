@@ -9,6 +9,7 @@ mod explain;
 mod failure;
 mod host;
 mod identity;
+mod names;
 pub mod path;
 mod port;
 mod route;
@@ -19,12 +20,13 @@ mod tests;
 pub use self::build::{RouteErrors, RouteProblem, RouteSpec};
 pub use self::explain::{Explanation, Reading};
 pub(crate) use self::failure::answer as failure_answer;
-pub(crate) use self::identity::{IDENTITY_HEADERS, hide_credentials, strip, told};
+pub(crate) use self::identity::{IDENTITY_HEADERS, Tellings, hide_credentials, strip};
+pub(crate) use self::names::Names;
 pub(crate) use self::path::with_path;
 pub use self::path::{PathError, normalise};
 pub use self::port::{
-    Assertions, ConnectionHold, Forward, ForwardBody, ForwardFailure, Forwarded, Subject, UpstreamReport,
-    Upstreams,
+    Assertion, AssertionStamp, Assertions, ConnectionHold, Forward, ForwardBody, ForwardFailure, Forwarded,
+    Forwarding, Subject, UpstreamReport, Upstreams,
 };
 pub use self::route::{Access, ClassOf, CorsRule, HeaderChanges, Route, UpstreamId};
 pub use self::table::{Ambiguous, LiveRoutes, Owner, RouteTable};

@@ -100,6 +100,7 @@ fn shape(path: &[u8]) -> Shape {
     let mut at = 0;
     while let Some(byte) = path.get(at).copied() {
         match byte {
+            byte if is_plain(byte) => {}
             b'/' if starts_empty_or_dots(path.get(at + 1..).unwrap_or_default()) => return Shape::Other,
             b'%' => match decoded(path, at) {
                 Some(byte) if !is_unreserved(byte) && !byte.is_ascii_control() && is_upper(path, at) => {
@@ -109,8 +110,8 @@ fn shape(path: &[u8]) -> Shape {
                 Some(_) | None => return Shape::Other,
             },
             b';' => has_readings = true,
-            byte if !is_path_byte(byte) => return Shape::Other,
-            _ => {}
+            b'/' => {}
+            _ => return Shape::Other,
         }
         at += 1;
     }
@@ -135,6 +136,29 @@ fn is_unreserved(byte: u8) -> bool {
 /// RFC 3986, section 3.3: what may stand in a path as it is, other than escapes.
 fn is_path_byte(byte: u8) -> bool {
     is_unreserved(byte) || b"!$&'()*+,;=:@/".contains(&byte)
+}
+
+/// Whether a byte of a path stands for itself, and neither ends nor begins anything. By a table, because every byte of
+/// every path is looked at.
+fn is_plain(byte: u8) -> bool {
+    static PLAIN: [bool; 256] = plain();
+    PLAIN.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+const fn plain() -> [bool; 256] {
+    let mut plain = [false; 256];
+    let text = b"-._~!$&'()*+,=:@";
+    let mut at = 0;
+    while at < text.len() {
+        plain[text[at] as usize] = true;
+        at += 1;
+    }
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] |= byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    plain
 }
 
 /// Spells a path that begins with a slash.
@@ -237,4 +261,16 @@ fn is_above_root(path: &str, drops_parameters: bool) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_holds_what_may_stand_in_a_path_and_means_nothing_there() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(is_plain(byte), is_path_byte(byte) && byte != b'/' && byte != b';', "{byte:#x}");
+        }
+    }
 }

@@ -2,21 +2,60 @@
 
 use std::any::Any;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use phoenix_auth::model::{SessionId, UserId};
 
 use super::route::UpstreamId;
+use crate::body::BodyError;
 
-/// Body of an application's answer, as it comes. An error ends the client's connection: part of the answer is sent
-/// already.
-pub type ForwardBody =
-    http_body_util::combinators::UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+/// Body of an application's answer. An error ends the client's connection: part of the answer is sent already.
+#[derive(Debug)]
+pub enum ForwardBody {
+    /// All of it is there.
+    Whole(Full<Bytes>),
+    /// As it comes.
+    Streamed(UnsyncBoxBody<Bytes, BodyError>),
+}
+
+impl Body for ForwardBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Streamed(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Streamed(body) => body.size_hint(),
+        }
+    }
+}
 
 /// Held by a connection for as long as it counts among those that may be open: an upgrade goes on after the requests.
 /// In the extensions of a request that asks for one.
@@ -40,10 +79,15 @@ pub struct Forward {
     pub deadline: Duration,
     /// A body, in either direction, or a tunnel in which nothing moves for longer is given up.
     pub idle: Duration,
+    /// When the request came, on the monotonic clock.
+    pub now: Duration,
 }
 
 /// The application's answer: its head as it came without what belongs to one connection, and its body.
 pub type Forwarded = Response<ForwardBody>;
+
+/// An application's answer on its way.
+pub type Forwarding = BoxFuture<'static, Result<Forwarded, ForwardFailure>>;
 
 /// Why there is no answer of the application. Each has one status (RFC 9110) and one error of RFC 9209.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,11 +127,7 @@ pub trait Upstreams: Send + Sync {
     /// connection (RFC 9110 section 7.6.1) and adds `Via` and the forwarding headers. Upgrades (101) are carried through.
     ///
     /// Dropping the future, or the body of the answer, ends the exchange with the application.
-    fn forward(
-        &self,
-        request: Request<Incoming>,
-        forward: Forward,
-    ) -> BoxFuture<'static, Result<Forwarded, ForwardFailure>>;
+    fn forward(&self, request: Request<Incoming>, forward: Forward) -> Forwarding;
 
     /// Whether the request has come through this installation before (`Via`, RFC 9110 section 7.6.3).
     fn is_loop(&self, headers: &http::HeaderMap) -> bool;
@@ -130,10 +170,31 @@ pub struct Subject<'a> {
     pub role: &'a str,
 }
 
+/// Who a caller is, signed.
+#[derive(Clone, Debug)]
+pub struct Assertion {
+    /// The value of `X-Phoenix-Assertion`.
+    pub value: HeaderValue,
+    /// Says whether it may be sent again.
+    pub stamp: AssertionStamp,
+}
+
+/// When an assertion was made, and with which keys. Means something only to who made it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AssertionStamp {
+    /// Number of the keys.
+    pub keys: u64,
+    /// Seconds since 1970.
+    pub issued_at: u64,
+}
+
 /// Signs who a caller is, so that an application need not trust its network.
 pub trait Assertions: Send + Sync {
     /// The value of `X-Phoenix-Assertion`: a JWT (RFC 7519) signed with ES256. `None` only when no key can be used.
-    fn assertion(&self, subject: Subject<'_>, audience: &str, now: SystemTime) -> Option<HeaderValue>;
+    fn assertion(&self, subject: Subject<'_>, audience: &str, now: SystemTime) -> Option<Assertion>;
+
+    /// Whether the assertion with this stamp may be sent again at `now`, for the same subject and audience.
+    fn serves(&self, stamp: AssertionStamp, now: SystemTime) -> bool;
 
     /// The public keys (RFC 7517), those that sign now, did before, and will next.
     fn jwks(&self, now: SystemTime) -> Bytes;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use phoenix_auth::model::Role;
 use phoenix_auth::ops::Authenticated;
@@ -50,8 +51,28 @@ impl HeaderChanges {
         for name in &self.remove {
             headers.remove(name);
         }
+        if !self.set.is_empty() && headers.contains_key(CONNECTION) {
+            self.keep_from_connection(headers);
+        }
         for (name, value) in &self.set {
             headers.insert(name, value.clone());
+        }
+    }
+}
+
+impl HeaderChanges {
+    /// What a route sets does not belong to the client's connection, whatever that says: it would be removed again.
+    fn keep_from_connection(&self, headers: &mut HeaderMap) {
+        let is_set = |option: &[u8]| {
+            self.set.iter().any(|(name, _)| name.as_str().as_bytes().eq_ignore_ascii_case(option))
+        };
+        let lines = headers.get_all(CONNECTION).iter();
+        let options =
+            lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+        let left: Vec<&[u8]> = options.filter(|option| !option.is_empty() && !is_set(option)).collect();
+        match HeaderValue::from_bytes(&left.join(&b", "[..])) {
+            Ok(left) if !left.is_empty() => drop(headers.insert(CONNECTION, left)),
+            Ok(_) | Err(_) => drop(headers.remove(CONNECTION)),
         }
     }
 }
@@ -126,4 +147,25 @@ pub struct Route {
     pub request_headers: HeaderChanges,
     /// Changes of the answer's headers.
     pub response_headers: HeaderChanges,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_route_sets_cannot_be_named_as_the_connections() {
+        let set = vec![(HeaderName::from_static("x-restricted"), HeaderValue::from_static("1"))];
+        let changes = HeaderChanges { remove: Vec::new(), set };
+        for (sent, left) in [
+            ("keep-alive, X-Restricted ,x-other", Some("keep-alive, x-other")),
+            ("x-restricted", None),
+            ("upgrade", Some("upgrade")),
+        ] {
+            let mut headers = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static(sent))]);
+            changes.apply(&mut headers);
+            assert_eq!(headers.get(CONNECTION).map(HeaderValue::as_bytes), left.map(str::as_bytes), "{sent}");
+            assert_eq!(headers["x-restricted"], "1");
+        }
+    }
 }

@@ -43,7 +43,15 @@ pub struct RouteTable {
     pub(super) fallback: Arc<Route>,
     pub(super) hosts: Hosts,
     /// What Phoenix answers itself.
-    pub(super) own: Tree<()>,
+    pub(super) own: Tree<Own>,
+}
+
+/// When Phoenix answers a path itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Own {
+    Always,
+    /// Unless another proxy asks about it: the application may have the path, too.
+    Probe,
 }
 
 /// A configured route.
@@ -99,6 +107,11 @@ impl RouteTable {
         })
     }
 
+    /// Whether it matters to any route which host the client asked for.
+    pub(crate) fn reads_hosts(&self) -> bool {
+        self.hosts.are_named()
+    }
+
     /// The route of a request. `host` is what the client asked for, in any case, with or without a port; `path` is in
     /// its normal form. No allocation for a path that can be read in one way only and a host in lower case.
     ///
@@ -128,9 +141,19 @@ impl RouteTable {
     /// Whether Phoenix answers a path itself: `/api/auth/login` does, `/API/auth/login` and `/api%2Fauth` do for some.
     #[must_use]
     pub fn owner(&self, path: &str) -> Owner {
+        self.owner_if(path, |_| true)
+    }
+
+    /// The same of a request that another proxy asks about: `/healthz` and `/readyz` are the application's.
+    #[must_use]
+    pub fn owner_beside(&self, path: &str) -> Owner {
+        self.owner_if(path, |own| own == Own::Always)
+    }
+
+    fn owner_if(&self, path: &str, counts: fn(Own) -> bool) -> Owner {
         let (mut ours, mut theirs) = (false, false);
-        self.own.find(&Method::GET, path, |found| match found {
-            Some(()) => ours = true,
+        self.own.find(&Method::GET, path, |found| match found.filter(|own| counts(*own)) {
+            Some(_) => ours = true,
             None => theirs = true,
         });
         match (ours, theirs) {

@@ -224,6 +224,12 @@ impl Gate {
         }
     }
 
+    /// What the answer tells, where all was decided at once: then nothing was reserved, and nothing is to be settled.
+    pub(crate) fn take_told(&mut self) -> Option<Told> {
+        debug_assert!(self.held.is_empty() && self.state == State::Decided);
+        self.told.take()
+    }
+
     /// Whether the rest needs to know who sent the request.
     pub(crate) fn asks_who(&self) -> bool {
         self.state == State::Open

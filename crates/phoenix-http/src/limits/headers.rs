@@ -8,10 +8,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use phoenix_limit::{Decision, Rule, Window};
 
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// The names, in the order of [`Told::values`]: first the two of the draft, then the three older ones.
 pub(crate) const LIMIT_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("ratelimit-policy"),
-    HeaderName::from_static("ratelimit"),
+    RATELIMIT,
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
@@ -25,13 +26,16 @@ const USUAL_BYTES: usize = 96;
 /// A decision, as its client is told of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
-    values: [HeaderValue; 5],
+    /// The values, one after the other.
+    text: Bytes,
+    /// Where each ends.
+    ends: [usize; 5],
     legacy: bool,
     remaining: u32,
 }
 
 impl Told {
-    /// Of a decision under the rule of the class `class`; `legacy` adds the older headers. One allocation.
+    /// Of a decision under the rule of the class `class`; `legacy` adds the older headers.
     pub(crate) fn of(class: &str, rule: &Rule, decision: &Decision, legacy: bool) -> Self {
         let windows = rule.windows();
         let window = windows.get(decision.window).copied().unwrap_or_else(|| rule.longest());
@@ -62,14 +66,7 @@ impl Told {
             number(value, &mut text);
             *end = text.len();
         }
-        let (text, mut start) = (Bytes::from(text), 0);
-        let values = ends.map(|end| {
-            let value = text.slice(start..end);
-            start = end;
-            // Names of classes are checked when rules are read; everything else is digits.
-            HeaderValue::from_maybe_shared(value).unwrap_or_else(|_| HeaderValue::from_static(""))
-        });
-        Self { values, legacy, remaining: decision.remaining }
+        Self { text: text.into(), ends, legacy, remaining: decision.remaining }
     }
 
     /// Whether it leaves less room than another.
@@ -85,7 +82,13 @@ impl Told {
     /// Their values, in their order.
     pub(crate) fn values(self) -> impl Iterator<Item = HeaderValue> {
         let count = self.count();
-        self.values.into_iter().take(count)
+        let mut start = 0;
+        self.ends.into_iter().take(count).map(move |end| {
+            let value = self.text.slice(start..end);
+            start = end;
+            // Names of classes are checked when rules are read; everything else is digits.
+            HeaderValue::from_maybe_shared(value).unwrap_or_else(|_| HeaderValue::from_static(""))
+        })
     }
 
     /// Puts them in.
@@ -100,7 +103,7 @@ impl Told {
 /// request or that the route asked about, stays.
 pub(crate) fn tell<B>(told: Option<Told>, response: &mut http::Response<B>) {
     if let Some(told) = told
-        && !response.headers().contains_key("ratelimit")
+        && !response.headers().contains_key(RATELIMIT)
     {
         told.put(response.headers_mut());
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -78,22 +79,34 @@ impl fmt::Debug for AssertionKeys {
 }
 
 /// The keys in force. Read by every request, without a lock.
-pub(super) struct LiveKeys(ArcSwap<InForce>);
+pub(super) struct LiveKeys {
+    in_force: ArcSwap<InForce>,
+    /// Numbers given so far.
+    numbers: AtomicU64,
+}
 
 struct InForce {
     source: Arc<AssertionKeys>,
     epoch: u64,
-    set: Arc<KeySet>,
+    keys: NumberedKeys,
+}
+
+/// Keys of an epoch under a number that no others of this process have, so that it tells them apart without holding them.
+#[derive(Clone)]
+pub(super) struct NumberedKeys {
+    pub(super) number: u64,
+    pub(super) set: Arc<KeySet>,
 }
 
 impl InForce {
-    fn of(source: Arc<AssertionKeys>, unix_seconds: u64) -> Option<Self> {
+    fn of(source: Arc<AssertionKeys>, unix_seconds: u64, numbers: &AtomicU64) -> Option<Self> {
         let epoch = source.epoch(unix_seconds);
         let set = match &source.0 {
             Source::Fixed(set) => Arc::clone(set),
             Source::Derived { secret, .. } => Arc::new(derived_set(secret, epoch)?),
         };
-        Some(Self { source, epoch, set })
+        let keys = NumberedKeys { number: numbers.fetch_add(1, Ordering::Relaxed), set };
+        Some(Self { source, epoch, keys })
     }
 }
 
@@ -116,30 +129,38 @@ impl AssertionKeys {
 
 impl LiveKeys {
     pub(super) fn new(keys: AssertionKeys, unix_seconds: u64) -> Option<Self> {
-        Some(Self(ArcSwap::from_pointee(InForce::of(Arc::new(keys), unix_seconds)?)))
+        let numbers = AtomicU64::default();
+        let in_force = ArcSwap::from_pointee(InForce::of(Arc::new(keys), unix_seconds, &numbers)?);
+        Some(Self { in_force, numbers })
     }
 
     /// Puts others in force. Returns whether that worked.
     pub(super) fn replace(&self, keys: AssertionKeys, unix_seconds: u64) -> bool {
-        let other = InForce::of(Arc::new(keys), unix_seconds);
-        other.map(|other| self.0.store(Arc::new(other))).is_some()
+        let other = InForce::of(Arc::new(keys), unix_seconds, &self.numbers);
+        other.map(|other| self.in_force.store(Arc::new(other))).is_some()
     }
 
     /// Those of a time.
     ///
     /// The first request of an epoch makes them, which takes less than a millisecond. Several may do so at once: all
     /// find the same. Should the library ever fail, the present ones go on: the next are tried again at once.
-    pub(super) fn at(&self, unix_seconds: u64) -> Arc<KeySet> {
-        let present = self.0.load();
+    pub(super) fn at(&self, unix_seconds: u64) -> NumberedKeys {
+        let present = self.in_force.load();
         if present.source.epoch(unix_seconds) == present.epoch {
-            return Arc::clone(&present.set);
+            return present.keys.clone();
         }
-        let Some(next) = InForce::of(Arc::clone(&present.source), unix_seconds) else {
-            return Arc::clone(&present.set);
+        let Some(next) = InForce::of(Arc::clone(&present.source), unix_seconds, &self.numbers) else {
+            return present.keys.clone();
         };
-        let set = Arc::clone(&next.set);
+        let keys = next.keys.clone();
         // Keys that were replaced meanwhile stay replaced.
-        self.0.compare_and_swap(&present, Arc::new(next));
-        set
+        self.in_force.compare_and_swap(&present, Arc::new(next));
+        keys
+    }
+
+    /// Whether the keys of this number are those of a time. Makes none.
+    pub(super) fn are(&self, number: u64, unix_seconds: u64) -> bool {
+        let present = self.in_force.load();
+        present.keys.number == number && present.source.epoch(unix_seconds) == present.epoch
     }
 }

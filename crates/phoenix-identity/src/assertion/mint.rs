@@ -39,6 +39,24 @@ pub struct AssertionSubject<'a> {
     pub role: &'a str,
 }
 
+/// An assertion, and when it was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assertion {
+    /// The token, as the value of a header.
+    pub value: HeaderValue,
+    /// Says whether it may be handed out again.
+    pub stamp: AssertionStamp,
+}
+
+/// When an assertion was made, and with which keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AssertionStamp {
+    /// Number of the keys in this process.
+    pub keys: u64,
+    /// `iat`: seconds since 1970.
+    pub issued_at: u64,
+}
+
 /// Makes assertions. Shared by all requests.
 pub struct AssertionMint {
     keys: LiveKeys,
@@ -86,23 +104,17 @@ impl Equivalent<Place> for Wanted<'_> {
 
 /// An assertion that may be used again for the same subject, with everything that must be the same.
 struct Kept {
-    value: HeaderValue,
+    assertion: Assertion,
     user: Uuid,
     email: Option<Box<str>>,
     email_verified: bool,
     role: Box<str>,
-    keys: Arc<KeySet>,
-    issued_at: u64,
 }
 
 impl Kept {
-    /// Whether it says what would be said now, and at least half its life is left. One from the future is of a clock
-    /// that was set back.
-    fn serves(&self, subject: &AssertionSubject<'_>, keys: &Arc<KeySet>, now: u64, lifetime: u64) -> bool {
-        let age = now.checked_sub(self.issued_at);
-        age.is_some_and(|age| age <= lifetime / 2)
-            && Arc::ptr_eq(&self.keys, keys)
-            && self.user == subject.user
+    /// Whether it says what would be said now.
+    fn says(&self, subject: &AssertionSubject<'_>) -> bool {
+        self.user == subject.user
             && self.email_verified == subject.email_verified
             && self.email.as_deref() == subject.email
             && *self.role == *subject.role
@@ -117,7 +129,7 @@ impl Weighter<Place, Arc<Kept>> for ByBytes {
         let texts = place.audience.len()
             + kept.email.as_deref().map_or(0, str::len)
             + kept.role.len()
-            + kept.value.len();
+            + kept.assertion.value.len();
         u64::try_from(texts + OVERHEAD_BYTES).unwrap_or(u64::MAX)
     }
 }
@@ -164,34 +176,48 @@ impl AssertionMint {
     /// more. `None` only if the library fails.
     ///
     /// It says what Phoenix knew when the request was authenticated; call it for authenticated requests only. Takes no
-    /// memory when one is at hand.
+    /// memory when one is at hand. Who keeps it asks [`AssertionMint::serves`] before handing it out again.
     #[must_use]
     pub fn assertion(
         &self,
         subject: &AssertionSubject<'_>,
         audience: &str,
         now: SystemTime,
-    ) -> Option<HeaderValue> {
+    ) -> Option<Assertion> {
         let now = unix_seconds(now);
         let keys = self.keys.at(now);
         let wanted = Wanted { session: subject.session, audience };
         if let Some(kept) = self.cache.get(&wanted)
-            && kept.serves(subject, &keys, now, self.lifetime_seconds)
+            && kept.assertion.stamp.keys == keys.number
+            && self.is_young(kept.assertion.stamp, now)
+            && kept.says(subject)
         {
-            return Some(kept.value.clone());
+            return Some(kept.assertion.clone());
         }
-        let value = self.sign(subject, audience, &keys, now)?;
+        let value = self.sign(subject, audience, &keys.set, now)?;
+        let assertion = Assertion { value, stamp: AssertionStamp { keys: keys.number, issued_at: now } };
         let kept = Kept {
-            value: value.clone(),
+            assertion: assertion.clone(),
             user: subject.user,
             email: subject.email.map(Into::into),
             email_verified: subject.email_verified,
             role: subject.role.into(),
-            keys,
-            issued_at: now,
         };
         self.cache.insert(Place { session: subject.session, audience: audience.into() }, Arc::new(kept));
-        Some(value)
+        Some(assertion)
+    }
+
+    /// Whether an assertion with this stamp may be handed out again at `now`, for the same subject and audience: the
+    /// keys are the same, and at least half its life is left.
+    #[must_use]
+    pub fn serves(&self, stamp: AssertionStamp, now: SystemTime) -> bool {
+        let now = unix_seconds(now);
+        self.is_young(stamp, now) && self.keys.are(stamp.keys, now)
+    }
+
+    /// Whether at least half its life is left. One from the future is of a clock that was set back.
+    fn is_young(&self, stamp: AssertionStamp, now: u64) -> bool {
+        now.checked_sub(stamp.issued_at).is_some_and(|age| age <= self.lifetime_seconds / 2)
     }
 
     fn sign(
@@ -224,7 +250,7 @@ impl AssertionMint {
     /// up to one rotation before or after an assertion was made finds its key.
     #[must_use]
     pub fn jwks(&self, now: SystemTime) -> Bytes {
-        self.keys.at(unix_seconds(now)).jwks.clone()
+        self.keys.at(unix_seconds(now)).set.jwks.clone()
     }
 
     /// Assertions signed since the start.

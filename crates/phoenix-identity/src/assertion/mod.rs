@@ -18,7 +18,7 @@ use thiserror::Error;
 
 pub use self::key::KeyRefusal;
 pub use self::keys::{AssertionKeys, MAX_ASSERTION_KEYS};
-pub use self::mint::{AssertionMint, AssertionSubject, CACHE_BYTES};
+pub use self::mint::{Assertion, AssertionMint, AssertionStamp, AssertionSubject, CACHE_BYTES};
 
 /// How long an assertion may count. Below a second nothing could use it; an hour is the shortest rotation, so that a
 /// key is published for at least as long as anything that it signed.

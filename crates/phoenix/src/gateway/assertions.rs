@@ -11,10 +11,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use http::HeaderValue;
-use phoenix_http::gateway::{Assertions, Subject};
+use phoenix_http::gateway::{Assertion, AssertionStamp, Assertions, Subject};
 use phoenix_identity::assertion::{
-    AssertionError, AssertionKeys, AssertionMint, AssertionSubject, MAX_ASSERTION_KEYS,
+    self, AssertionError, AssertionKeys, AssertionMint, AssertionSubject, MAX_ASSERTION_KEYS,
 };
 use zeroize::Zeroizing;
 
@@ -77,7 +76,7 @@ impl AssertionSigner {
 }
 
 impl Assertions for AssertionSigner {
-    fn assertion(&self, subject: Subject<'_>, audience: &str, now: SystemTime) -> Option<HeaderValue> {
+    fn assertion(&self, subject: Subject<'_>, audience: &str, now: SystemTime) -> Option<Assertion> {
         let subject = AssertionSubject {
             user: subject.user.as_uuid(),
             session: subject.session.as_uuid(),
@@ -85,7 +84,14 @@ impl Assertions for AssertionSigner {
             email_verified: subject.email_verified,
             role: subject.role,
         };
-        self.mint.assertion(&subject, audience, now)
+        let assertion::Assertion { value, stamp } = self.mint.assertion(&subject, audience, now)?;
+        let stamp = AssertionStamp { keys: stamp.keys, issued_at: stamp.issued_at };
+        Some(Assertion { value, stamp })
+    }
+
+    fn serves(&self, stamp: AssertionStamp, now: SystemTime) -> bool {
+        let stamp = assertion::AssertionStamp { keys: stamp.keys, issued_at: stamp.issued_at };
+        self.mint.serves(stamp, now)
     }
 
     fn jwks(&self, now: SystemTime) -> Bytes {
@@ -212,7 +218,7 @@ mod tests {
             role: "user",
         };
         for signer in [derived, read] {
-            let value = signer.assertion(subject, "app", now()).expect("an assertion");
+            let value = signer.assertion(subject, "app", now()).expect("an assertion").value;
             assert_eq!(value.to_str().expect("ASCII").split('.').count(), 3);
         }
     }

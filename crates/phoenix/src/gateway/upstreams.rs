@@ -1,18 +1,17 @@
 //! The applications behind Phoenix: what the HTTP surface asks of them (`phoenix_http::gateway::Upstreams`), done by
 //! `phoenix-proxy`. The two do not know each other.
 
+use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use phoenix_config::{Config, Origin, Scheme, UpstreamProtocol};
-use phoenix_http::gateway::{Forward, ForwardFailure, Forwarded, UpstreamReport, Upstreams};
+use phoenix_http::gateway::{Forward, ForwardBody, ForwardFailure, Forwarding, UpstreamReport, Upstreams};
 use phoenix_http::{ConnectionHold, body::BodyError};
 use phoenix_proxy::{
     Failure, FramingError, HealthCheck, Options, Parts, Protocol, Proxy, ServerOrigin, UpstreamConfig,
@@ -35,7 +34,6 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The applications.
 pub(crate) struct Applications {
     proxy: Proxy,
-    clock: Arc<dyn phoenix_auth::ports::Clock>,
 }
 
 impl Applications {
@@ -56,13 +54,14 @@ impl Applications {
         let parts = Parts {
             via,
             tasks: lifecycle.tunnels().clone(),
+            connections: lifecycle.tracker().clone(),
             drain: lifecycle.cutting().clone(),
             max_tunnels: config.server.max_connections,
             clock: Arc::new(move || clock.mono()),
             random: Arc::new(move || entropy::number(&*entropy)),
         };
         let proxy = Proxy::new(&upstreams, parts)?;
-        Ok(Some(Arc::new(Self { proxy, clock: Arc::clone(&world.clock) })))
+        Ok(Some(Arc::new(Self { proxy })))
     }
 
     /// Asks servers how they are, and closes connections that nobody uses, until the process stops.
@@ -113,32 +112,34 @@ fn tls(config: &Config, ca_file: Option<&Path>) -> anyhow::Result<Arc<ClientConf
 }
 
 impl Upstreams for Applications {
-    fn forward(
-        &self,
-        request: Request<Incoming>,
-        forward: Forward,
-    ) -> BoxFuture<'static, Result<Forwarded, ForwardFailure>> {
-        let (proxy, now) = (self.proxy.clone(), self.clock.mono());
-        async move {
-            let (mut head, body) = request.into_parts();
-            check_framing(&mut head).map_err(malformed)?;
-            let hold = head.extensions.get::<ConnectionHold>().cloned();
-            let options = Options {
-                client: forward.client,
-                is_https: forward.is_https,
-                max_body: forward.max_body,
-                deadline: forward.deadline,
-                idle: forward.idle,
-                keep_host: forward.keep_host,
-                now,
-                hold: hold.map(|hold| Box::new(hold) as Box<dyn Send + Sync>),
-            };
-            let request = Request::from_parts(head, body);
-            let answer = proxy.forward(usize::from(forward.upstream.0), request, options).await;
-            let answer = answer.map_err(failure)?;
-            Ok(answer.map(|body| body.map_err(|error| -> BodyError { error.into() }).boxed_unsync()))
+    fn forward(&self, request: Request<Incoming>, forward: Forward) -> Forwarding {
+        let (mut head, body) = request.into_parts();
+        if let Err(error) = check_framing(&mut head) {
+            return Box::pin(ready(Err(malformed(error))));
         }
-        .boxed()
+        let hold = head.extensions.get::<ConnectionHold>().cloned();
+        let options = Options {
+            client: forward.client,
+            is_https: forward.is_https,
+            max_body: forward.max_body,
+            deadline: forward.deadline,
+            idle: forward.idle,
+            keep_host: forward.keep_host,
+            now: forward.now,
+            hold: hold.map(|hold| Box::new(hold) as Box<dyn Send + Sync>),
+        };
+        let (proxy, upstream) = (self.proxy.clone(), usize::from(forward.upstream.0));
+        let request = Request::from_parts(head, body);
+        Box::pin(async move {
+            let answer = proxy.forward(upstream, request, options).await.map_err(failure)?;
+            Ok(answer.map(|body| match body.into_whole() {
+                Ok(bytes) => ForwardBody::Whole(Full::new(bytes)),
+                Err(body) => {
+                    let body = body.map_err(|error| -> BodyError { error.into() });
+                    ForwardBody::Streamed(body.boxed_unsync())
+                }
+            }))
+        })
     }
 
     fn is_loop(&self, headers: &HeaderMap) -> bool {

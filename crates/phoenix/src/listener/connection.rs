@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -25,6 +25,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Place;
+use super::gather::{Flowing, Gathering};
 use super::proxy_protocol;
 use super::reaper::{Order, UnderWay, Watched};
 use super::{ConnectionLimits, Door, Entrance};
@@ -33,8 +34,10 @@ use crate::tls::Secured;
 /// First bytes of HTTP/2 with prior knowledge (RFC 9113 section 3.4). No HTTP/1.1 request begins like this. All of them
 /// are waited for here, because the protocol's own code would wait for the rest without a bound.
 const HTTP2_MARK: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Pause before looking again when less than the mark has arrived.
+/// Pause before looking again when less than the mark has arrived; it doubles with each look.
 const SNIFF_PAUSE: Duration = Duration::from_millis(5);
+/// Longest such pause.
+const LONGEST_SNIFF_PAUSE: Duration = Duration::from_millis(500);
 /// An HTTP/2 peer must answer a ping within this.
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams that a peer may open and reset before it is disconnected (CVE-2023-44487).
@@ -91,10 +94,11 @@ pub(super) async fn run(
     if let Some(redirect) = door {
         let send_on =
             move |request: Request<Incoming>| ready(redirect.answer(request.uri(), request.headers()));
-        return Box::pin(serve(stream, protocol, place, limits, watched, send_on)).await;
+        return Box::pin(serve(stream, protocol, place, limits, watched, false, send_on)).await;
     }
+    let gathers = stack.has_applications();
     let answer = move |request| stack.handle(peer, request);
-    serve(stream, protocol, place, limits, watched, answer).await;
+    serve(stream, protocol, place, limits, watched, gathers, answer).await;
 }
 
 /// Serves a connection after its handshake.
@@ -109,16 +113,20 @@ async fn secure(
     let Secured { stream, is_http2, has_certificate } = secured;
     let peer = peer.over(Transport::Tls { has_certificate });
     let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
-    serve(stream, protocol, place, limits, watched, move |request| stack.handle(peer, request)).await;
+    let gathers = stack.has_applications();
+    let answer = move |request| stack.handle(peer, request);
+    serve(stream, protocol, place, limits, watched, gathers, answer).await;
 }
 
-/// Answers the requests of a connection.
+/// Answers the requests of a connection. With `gathers` [`Gathering`] decides how each answer is written; without,
+/// every answer is copied into one buffer, which costs small ones a little less.
 async fn serve<S, F, A>(
     stream: S,
     protocol: Protocol,
     place: Place,
     limits: ConnectionLimits,
     watched: Watched,
+    gathers: bool,
     answer: F,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -130,10 +138,16 @@ async fn serve<S, F, A>(
     let hold = ConnectionHold(Arc::new(place));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = marker.clone().begin();
-        if request.headers().contains_key(UPGRADE) {
+        let (mut wants_upgrade, mut is_coded) = (false, false);
+        // One pass: most requests have neither, and a look-up costs as much.
+        for name in request.headers().keys() {
+            wants_upgrade |= *name == UPGRADE;
+            is_coded |= *name == TRANSFER_ENCODING;
+        }
+        if wants_upgrade {
             request.extensions_mut().insert(hold.clone());
         }
-        let in_doubt = is_end_in_doubt(&request);
+        let in_doubt = request.method() == Method::CONNECT || (is_coded && is_coding_odd(request.headers()));
         answer(request).map(move |mut response| {
             if protocol == Protocol::Http1 && (in_doubt || under_way.is_last()) {
                 say_it_is_the_last(&mut response);
@@ -141,15 +155,17 @@ async fn serve<S, F, A>(
             Ok::<_, Infallible>(response.map(|body| Marked { body, _under_way: under_way }))
         })
     });
-    let io = TokioIo::new(stream);
+    let stream = Flowing { stream, flow: watched.flow() };
     match protocol {
         Protocol::Http1 => {
-            let mut connection = pin!(http1(limits).serve_connection(io, service).with_upgrades());
+            let io = TokioIo::new(Gathering::new(stream));
+            let mut connection =
+                pin!(http1(limits).writev(gathers).serve_connection(io, service).with_upgrades());
             let finish = http1::UpgradeableConnection::graceful_shutdown;
             obey(&watched, connection.as_mut(), Order::Finish, finish).await;
         }
         Protocol::Http2 => {
-            let mut connection = pin!(http2(limits).serve_connection(io, service));
+            let mut connection = pin!(http2(limits).serve_connection(TokioIo::new(stream), service));
             // Loses no request: the client is told which is the last one, and those before it are answered.
             obey(&watched, connection.as_mut(), Order::Last, http2::Connection::graceful_shutdown).await;
         }
@@ -210,15 +226,14 @@ impl http_body::Body for Marked {
     }
 }
 
-/// Whether others may take the request to end elsewhere than hyper does: it reads the last coding alone, and nothing of
-/// what a client puts into the tunnel that it hopes for. Whatever is answered, what follows must not be taken for a
-/// request (RFC 9112 section 6.3). Beside a coding and a length, hyper closes by itself.
-fn is_end_in_doubt(request: &Request<Incoming>) -> bool {
-    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
-    let is_odd = codings.next().is_some_and(|coding| {
-        !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some()
-    });
-    is_odd || request.method() == Method::CONNECT
+/// Whether others may take the request to end elsewhere than hyper does, which reads the last coding alone. As after
+/// `CONNECT`, where a client may go on inside the tunnel that it hopes for, what follows must not be taken for a request,
+/// whatever is answered (RFC 9112 section 6.3). Beside a coding and a length, hyper closes by itself.
+fn is_coding_odd(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    codings
+        .next()
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some())
 }
 
 /// Tells the client to send no further request (RFC 9112 section 9.6). hyper closes the connection after the answer.
@@ -256,6 +271,7 @@ async fn obey<C: Future>(
 /// What the first bytes say, without taking them. `None` when the peer closed.
 async fn sniff(stream: &TcpStream) -> std::io::Result<Option<Protocol>> {
     let mut bytes = [0; HTTP2_MARK.len()];
+    let mut next = SNIFF_PAUSE;
     loop {
         let count = stream.peek(&mut bytes).await?;
         let arrived = bytes.get(..count).unwrap_or_default();
@@ -269,7 +285,8 @@ async fn sniff(stream: &TcpStream) -> std::io::Result<Option<Protocol>> {
             return Ok(Some(Protocol::Http1));
         }
         // `peek` does not wait for more than it has seen. The caller bounds the loop.
-        pause(SNIFF_PAUSE).await;
+        pause(next).await;
+        next = next.saturating_mul(2).min(LONGEST_SNIFF_PAUSE);
     }
 }
 
@@ -285,8 +302,6 @@ fn http1(limits: ConnectionLimits) -> http1::Builder {
         .header_read_timeout(None)
         .max_headers(limits.max_headers)
         .max_buf_size(limits.max_header_bytes)
-        // One buffer: our answers are small, and copying one costs less than the segments of a gathered write.
-        .writev(false)
         .half_close(false);
     builder
 }

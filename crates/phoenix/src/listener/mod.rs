@@ -2,6 +2,7 @@
 
 mod admission;
 mod connection;
+mod gather;
 mod proxy_protocol;
 mod reaper;
 mod redirect;
@@ -42,6 +43,8 @@ pub struct ConnectionLimits {
     pub first_byte_timeout: Duration,
     /// A request's header must be complete by then; a connection idle for longer is closed.
     pub header_read_timeout: Duration,
+    /// A connection whose client takes nothing of an answer for so long is closed.
+    pub write_timeout: Duration,
     /// A connection older than this is closed after the request it serves.
     pub max_age: Duration,
     /// Largest header of a request in bytes.
@@ -72,6 +75,7 @@ impl ConnectionLimits {
             proxy_protocol: server.proxy_protocol == ProxyProtocol::On,
             first_byte_timeout: server.first_byte_timeout,
             header_read_timeout: server.header_read_timeout,
+            write_timeout: server.write_timeout,
             max_age: server.max_connection_age,
             max_header_bytes: server.max_header_bytes.as_usize(),
             max_headers: server.max_headers,
@@ -140,7 +144,7 @@ pub async fn serve_door(
     lifecycle: Lifecycle,
 ) {
     let entrance = Entrance { stack, door, limits };
-    let reaper = Arc::new(Reaper::new(limits.header_read_timeout, limits.max_age));
+    let reaper = Arc::new(Reaper::new(limits.header_read_timeout, limits.write_timeout, limits.max_age));
     lifecycle.spawn("connection reaper", Arc::clone(&reaper).run(clock, lifecycle.clone()));
     let admission = Admission::new(limits.max_connections, limits.max_per_address);
     loop {

@@ -1,5 +1,5 @@
-//! Ends connections whose time is over: those that wait too long for a request's header, that are too old, and all
-//! of them when the process drains.
+//! Ends connections whose time is over: those that wait too long for a request's header, or for a client that takes
+//! nothing of its answer, that are too old, and all of them when the process drains.
 //!
 //! An idle HTTP/1.1 connection cannot be closed without a risk: its next request may be on the way. So those that are
 //! too old, and all while the process drains, are first told to answer one more request and to say that it was the
@@ -52,8 +52,9 @@ pub(super) struct Reaper {
     connections: Mutex<HashMap<u64, Arc<Control>>>,
     next: AtomicU64,
     /// Milliseconds of the last look: what connections take for the time.
-    now_ms: AtomicU64,
+    now_ms: Arc<AtomicU64>,
     header_timeout_ms: u64,
+    write_timeout_ms: u64,
     max_age_ms: u64,
 }
 
@@ -61,12 +62,19 @@ pub(super) struct Reaper {
 pub(super) struct Control {
     waker: AtomicWaker,
     order: AtomicU8,
+    /// That of the reaper.
+    now_ms: Arc<AtomicU64>,
     opened_ms: u64,
     /// Requests being answered. Those of HTTP/2 overlap.
     under_way: AtomicU64,
     /// When the last answer was complete: since when the connection waits for a header, if none is under way.
     waiting_since_ms: AtomicU64,
+    /// Since when the client takes nothing of what is to be written; [`FLOWING`] while nothing is kept back.
+    blocked_since_ms: AtomicU64,
 }
+
+/// Later than any look.
+const FLOWING: u64 = u64::MAX;
 
 /// A connection's place in the reaper's list, until dropped.
 pub(super) struct Watched {
@@ -76,12 +84,13 @@ pub(super) struct Watched {
 }
 
 impl Reaper {
-    pub(super) fn new(header_timeout: Duration, max_age: Duration) -> Self {
+    pub(super) fn new(header_timeout: Duration, write_timeout: Duration, max_age: Duration) -> Self {
         Self {
             connections: Mutex::default(),
             next: AtomicU64::new(0),
-            now_ms: AtomicU64::new(0),
+            now_ms: Arc::default(),
             header_timeout_ms: millis(header_timeout),
+            write_timeout_ms: millis(write_timeout),
             max_age_ms: millis(max_age),
         }
     }
@@ -111,8 +120,10 @@ impl Reaper {
         let control = Arc::new(Control {
             waker: AtomicWaker::new(),
             order: AtomicU8::new(SERVE),
+            now_ms: Arc::clone(&self.now_ms),
             opened_ms: now_ms,
             waiting_since_ms: AtomicU64::new(now_ms),
+            blocked_since_ms: AtomicU64::new(FLOWING),
             under_way: AtomicU64::new(0),
         });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -126,7 +137,9 @@ impl Reaper {
             // In this order: what ends after the first look has renewed what the second reads.
             let waits = control.under_way.load(Ordering::Acquire) == 0;
             let since = control.waiting_since_ms.load(Ordering::Acquire);
-            let order = if waits && now_ms.saturating_sub(since) >= self.header_timeout_ms {
+            let blocked = now_ms.saturating_sub(control.blocked_since_ms.load(Ordering::Relaxed));
+            let is_silent = waits && now_ms.saturating_sub(since) >= self.header_timeout_ms;
+            let order = if is_silent || blocked >= self.write_timeout_ms {
                 CLOSE
             } else if phase == Phase::IdleOver {
                 FINISH
@@ -160,9 +173,14 @@ impl Watched {
         }
     }
 
+    /// For the writes of this connection.
+    pub(super) fn flow(&self) -> Flow {
+        Flow { control: Arc::clone(&self.control), is_blocked: false }
+    }
+
     /// Marks requests of this connection.
     pub(super) fn marker(&self) -> Marker {
-        Marker { reaper: Arc::clone(&self.reaper), control: Arc::clone(&self.control) }
+        Marker(Arc::clone(&self.control))
     }
 }
 
@@ -172,35 +190,49 @@ impl Drop for Watched {
     }
 }
 
+/// Says whether the client takes what is written.
+pub(super) struct Flow {
+    control: Arc<Control>,
+    is_blocked: bool,
+}
+
+impl Flow {
+    /// How a write went. Costs nothing while writes go through.
+    pub(super) fn note(&mut self, is_blocked: bool) {
+        if is_blocked != self.is_blocked {
+            self.is_blocked = is_blocked;
+            let since = if is_blocked { self.control.now_ms.load(Ordering::Relaxed) } else { FLOWING };
+            self.control.blocked_since_ms.store(since, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Says when a request begins and ends. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Marker {
-    reaper: Arc<Reaper>,
-    control: Arc<Control>,
-}
+pub(super) struct Marker(Arc<Control>);
 
 impl Marker {
     /// A header is complete: the connection no longer waits, until the guard is dropped.
     pub(super) fn begin(self) -> UnderWay {
-        self.control.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(self)
+        self.0.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self.0)
     }
 }
 
 /// A request under way.
-pub(super) struct UnderWay(Marker);
+pub(super) struct UnderWay(Arc<Control>);
 
 impl UnderWay {
     /// Whether the connection ends with the answer to this request.
     pub(super) fn is_last(&self) -> bool {
-        self.0.control.order.load(Ordering::Relaxed) != SERVE
+        self.0.order.load(Ordering::Relaxed) != SERVE
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let Marker { reaper, control } = &self.0;
-        control.waiting_since_ms.store(reaper.now_ms.load(Ordering::Relaxed), Ordering::Release);
+        let control = &self.0;
+        control.waiting_since_ms.store(control.now_ms.load(Ordering::Relaxed), Ordering::Release);
         control.under_way.fetch_sub(1, Ordering::Release);
     }
 }
@@ -216,7 +248,7 @@ mod tests {
     use super::*;
 
     fn reaper() -> Arc<Reaper> {
-        Arc::new(Reaper::new(Duration::from_secs(5), Duration::from_mins(1)))
+        Arc::new(Reaper::new(Duration::from_secs(5), Duration::from_secs(30), Duration::from_mins(1)))
     }
 
     fn order(watched: &Watched) -> Order {
@@ -265,6 +297,25 @@ mod tests {
         reaper.look(1, Phase::Draining);
         reaper.look(2, Phase::IdleOver);
         assert_eq!((order(&idle), order(&busy)), (Order::Finish, Order::Finish));
+    }
+
+    #[test]
+    fn a_connection_whose_client_takes_nothing_is_closed() {
+        let reaper = reaper();
+        let (stuck, slow) = (reaper.watch(), reaper.watch());
+        let _under_way = (stuck.marker().begin(), slow.marker().begin());
+        let (mut stuck_flow, mut slow_flow) = (stuck.flow(), slow.flow());
+        reaper.look(1_000, Phase::Serving);
+        stuck_flow.note(true);
+        slow_flow.note(true);
+        reaper.look(20_000, Phase::Serving);
+        stuck_flow.note(true);
+        slow_flow.note(false);
+        slow_flow.note(true);
+        reaper.look(30_999, Phase::Serving);
+        assert_eq!((order(&stuck), order(&slow)), (Order::Serve, Order::Serve));
+        reaper.look(31_000, Phase::Serving);
+        assert_eq!((order(&stuck), order(&slow)), (Order::Close, Order::Serve));
     }
 
     #[test]

@@ -144,6 +144,26 @@ fn what_phoenix_answers_is_known_in_every_reading() {
         ("/HealthZ", Owner::Unclear),
     ] {
         assert_eq!(table.owner(path), owner, "{path}");
+        let is_probe = path.eq_ignore_ascii_case("/healthz");
+        assert_eq!(table.owner_beside(path), if is_probe { Owner::Application } else { owner }, "{path}");
+    }
+}
+
+#[test]
+fn a_route_for_a_probe_is_for_proxies_that_ask() {
+    let probe = |upstream| {
+        let mut spec = spec("/healthz");
+        spec.route.upstream = upstream;
+        let fallback = RouteTable::bare(upstream.is_some()).fallback().as_ref().clone();
+        RouteTable::build(vec![spec], fallback).map_err(|errors| errors.problems)
+    };
+    assert_eq!(probe(Some(UpstreamId(0))).err(), Some(vec![RouteProblem::Own { route: 0 }]));
+    let table = probe(None).unwrap();
+    assert_eq!(name(&table, "", "GET", "/healthz"), Ok("/healthz"));
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(table.explain(None, &Method::GET, path).owner, Owner::Application, "{path}");
+        let forwarding = RouteTable::bare(true).explain(None, &Method::GET, path);
+        assert_eq!(forwarding.owner, Owner::Phoenix, "{path}");
     }
 }
 

@@ -41,14 +41,18 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::gateway::Subject;
+    use crate::gateway::{Assertion, AssertionStamp, Subject};
 
     /// Says which time it was asked for.
     struct Clockwork;
 
     impl Assertions for Clockwork {
-        fn assertion(&self, _: Subject<'_>, _: &str, _: SystemTime) -> Option<HeaderValue> {
+        fn assertion(&self, _: Subject<'_>, _: &str, _: SystemTime) -> Option<Assertion> {
             None
+        }
+
+        fn serves(&self, _: AssertionStamp, _: SystemTime) -> bool {
+            false
         }
 
         fn jwks(&self, now: SystemTime) -> Bytes {

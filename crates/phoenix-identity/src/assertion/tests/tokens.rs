@@ -26,8 +26,8 @@ fn a_token_says_who_it_is_about_and_for_whom() {
         "exp": NOW + 60,
     });
     assert_eq!(claims, expected);
-    let value = mint.assertion(&ada(2), "app", at(NOW)).expect("an assertion");
-    assert!(value.is_sensitive());
+    let assertion = mint.assertion(&ada(2), "app", at(NOW)).expect("an assertion");
+    assert!(assertion.value.is_sensitive());
 }
 
 #[test]
@@ -42,6 +42,22 @@ fn a_token_is_used_again_until_half_its_life_is_over() {
     // The clock was set back: what claims to be made later is of no use.
     assert_ne!(token(&mint, &ada(2), "app", NOW + 30), second);
     assert_eq!(mint.signed(), 3);
+}
+
+#[test]
+fn who_keeps_a_token_is_told_when_it_may_not_be_used_again() {
+    let mint = mint();
+    let stamp = mint.assertion(&ada(2), "app", at(NOW)).expect("an assertion").stamp;
+    for (second, serves) in [(0, true), (30, true), (31, false)] {
+        assert_eq!(mint.serves(stamp, at(NOW + second)), serves, "{second}");
+    }
+    assert!(!mint.serves(stamp, at(NOW - 1)), "the clock was set back");
+    assert_eq!(mint.assertion(&ada(2), "app", at(NOW + 1)).expect("an assertion").stamp, stamp);
+    // The same keys, read again, have another number: what was signed before is not handed out.
+    mint.replace_keys(derived(WEEK), at(NOW)).expect("replaced");
+    assert!(!mint.serves(stamp, at(NOW)));
+    let next = mint.assertion(&ada(2), "app", at(NOW)).expect("an assertion").stamp;
+    assert!(mint.serves(next, at(NOW)));
 }
 
 #[test]

@@ -1,0 +1,217 @@
+//! How the bytes of an answer go to the socket, and whether they do.
+//!
+//! Its head and its body lie in different places. Small ones are put together and written at once, because the segments
+//! of a gathered write cost the kernel more than the copy; large ones are gathered, and never copied. Over TLS what is
+//! put together is one record instead of several. Owns no queue: what the socket did not take is asked for again.
+
+use std::io::{IoSlice, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::reaper::Flow;
+
+/// Most bytes that are copied to be written together.
+const TOGETHER_BYTES: usize = 8 * 1024;
+
+/// A stream whose gathered writes are plain ones where they are small.
+pub(super) struct Gathering<S> {
+    stream: S,
+    /// For what is put together; as large as that was at most.
+    together: Vec<u8>,
+}
+
+impl<S> Gathering<S> {
+    pub(super) const fn new(stream: S) -> Self {
+        Self { stream, together: Vec::new() }
+    }
+}
+
+/// A stream that tells whether its client takes what is written.
+pub(super) struct Flowing<S> {
+    pub(super) stream: S,
+    pub(super) flow: Flow,
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Flowing<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.flow.note(written.is_pending());
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.flow.note(written.is_pending());
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        // TLS keeps what it could not write, and reports it here.
+        self.flow.note(flushed.is_pending());
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Flowing<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let Self { stream, together } = &mut *self;
+        let stream = Pin::new(stream);
+        if let [part] = parts {
+            return stream.poll_write(context, part);
+        }
+        let bytes = parts.iter().fold(0_usize, |bytes, part| bytes.saturating_add(part.len()));
+        if bytes > TOGETHER_BYTES {
+            return stream.poll_write_vectored(context, parts);
+        }
+        together.clear();
+        for part in parts {
+            together.extend_from_slice(part);
+        }
+        stream.poll_write(context, together)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gathering<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Takes so many bytes at a time, and notes how each came.
+    struct Socket {
+        most: usize,
+        taken: Vec<u8>,
+        gathered: Vec<bool>,
+    }
+
+    impl Socket {
+        fn take(&mut self, part: &[u8], room: &mut usize) {
+            let count = part.len().min(*room);
+            self.taken.extend_from_slice(&part[..count]);
+            *room -= count;
+        }
+    }
+
+    impl AsyncWrite for Socket {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+            let mut room = self.most;
+            self.take(bytes, &mut room);
+            self.gathered.push(false);
+            Poll::Ready(Ok(self.most - room))
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            parts: &[IoSlice<'_>],
+        ) -> Poll<Result<usize>> {
+            let mut room = self.most;
+            for part in parts {
+                self.take(part, &mut room);
+            }
+            self.gathered.push(true);
+            Poll::Ready(Ok(self.most - room))
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn write(parts: &[Vec<u8>], most: usize) -> (usize, Socket) {
+        let mut stream = Gathering::new(Socket { most, taken: Vec::new(), gathered: Vec::new() });
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        let written = Pin::new(&mut stream).poll_write_vectored(&mut context, &slices);
+        let Poll::Ready(Ok(written)) = written else { unreachable!("this socket is always ready") };
+        (written, stream.stream)
+    }
+
+    #[test]
+    fn what_is_small_is_one_plain_write_and_what_is_large_is_gathered() {
+        let head = vec![1; 300];
+        for (body, is_gathered) in [(0, false), (1024, false), (TOGETHER_BYTES - 300, false), (8000, true)] {
+            let (written, socket) = write(&[head.clone(), vec![2; body]], usize::MAX);
+            assert_eq!((written, socket.gathered), (300 + body, vec![is_gathered]), "{body}");
+        }
+        assert_eq!(write(&[vec![1; 100_000]], usize::MAX).1.gathered, [false], "one part needs no gathering");
+    }
+
+    proptest! {
+        #[test]
+        fn the_bytes_are_those_of_the_parts_as_far_as_the_socket_takes_them(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..6000), 0..5),
+            most in 1_usize..20_000,
+        ) {
+            let (written, socket) = write(&parts, most);
+            let all = parts.concat();
+            prop_assert_eq!(written, all.len().min(most));
+            prop_assert_eq!(&socket.taken[..], &all[..written]);
+        }
+    }
+}
