@@ -36,7 +36,9 @@ const MAX_BODY_BYTES = 65_536;
 /** A fetch is given up after this many milliseconds. */
 const FETCH_TIMEOUT_MS = 5_000;
 /** Keys are fetched again after this many milliseconds, beside the requests. */
-const REFRESH_AFTER_MS = 5 * 60_000;
+const REFRESH_AFTER_MS = 4 * 60_000;
+/** After so many, requests wait for it: a key that Phoenix took back must not count for long, also after a quiet hour. */
+const STALE_AFTER_MS = 5 * 60_000;
 /** A key that is not known is a reason to fetch at most once in so many milliseconds: anybody can name one. */
 const COOL_DOWN_MS = 30_000;
 /** As long as there are no keys at all, they are asked for once in so many milliseconds. */
@@ -92,12 +94,14 @@ export function remoteKeys({ url, fetch, now }: RemoteKeyOptions): KeySource {
       if (!keys || passed(fetchedAt, KEEP_MS)) {
         if (mayTry(RETRY_MS)) await refresh();
         if (!keys || passed(fetchedAt, KEEP_MS)) throw new PhoenixError("keys-unavailable", { cause: failure });
+      } else if (passed(fetchedAt, STALE_AFTER_MS)) {
+        // If Phoenix is away, those that come in the pause after it need not wait.
+        if (mayTry(COOL_DOWN_MS)) await refresh();
+      } else if (passed(fetchedAt, REFRESH_AFTER_MS) && !pending && mayTry(COOL_DOWN_MS)) {
+        void refresh();
       }
       const key = keys.get(kid);
-      if (key) {
-        if (passed(fetchedAt, REFRESH_AFTER_MS) && !pending && mayTry(COOL_DOWN_MS)) void refresh();
-        return key;
-      }
+      if (key) return key;
       if (mayTry(COOL_DOWN_MS)) await refresh();
       const found = keys.get(kid);
       // Perhaps a new key of Phoenix, perhaps made up: while Phoenix is away nobody can say.

@@ -15,7 +15,10 @@ const UNSIGNED_HEADERS = ["x-phoenix-user-id", "x-phoenix-email", "x-phoenix-rol
 
 /** What {@link withPhoenix} does. */
 export interface ProxyOptions extends Condition {
-  /** Paths for which one must be signed in: each stands for itself and all below it. Or a function that decides. */
+  /**
+   * Paths for which one must be signed in, such as `/admin`: each stands for itself and all below it. They are no
+   * patterns. Or a function that decides.
+   */
   protect: readonly string[] | ((pathname: string) => boolean);
   /** Path of the page for signing in. Browsers are sent there with `?next=`; without it they get a 401. */
   signIn?: string;
@@ -28,8 +31,11 @@ export interface ProxyOptions extends Condition {
  *
  * It guards pages. It is no replacement for asking again where data is read: use {@link getIdentity} and
  * {@link withIdentity} there.
+ *
+ * @throws {TypeError} if a path of `protect` would match nothing: it does not begin with a slash, or is a pattern.
  */
 export function withPhoenix(phoenix: Phoenix, options: ProxyOptions): (request: NextRequest) => Promise<Response> {
+  if (typeof options.protect !== "function") options.protect.forEach(checkProtected);
   return async (request) => {
     const caller = await callerOf(phoenix, request.headers);
     if (isProtected(options.protect, request.nextUrl.pathname)) {
@@ -78,6 +84,13 @@ function callerOf(phoenix: Phoenix, received: Headers): Promise<Identity | Phoen
 function verdict(caller: Identity | PhoenixError, condition: Condition): 200 | 401 | 403 | 503 {
   if (caller instanceof PhoenixError) return caller.status;
   return meets(caller, condition) ? 200 : 403;
+}
+
+/** What is written like Next's `matcher` or a folder of `app` would protect nothing, and nobody would notice. */
+function checkProtected(path: string): void {
+  if (/^\/[^:*([{?#]*$/.test(path)) return;
+  const remedy = 'write a path such as "/admin", which stands for all below it, or a function';
+  throw new TypeError(`"${path}" in "protect" matches no path: ${remedy}`);
 }
 
 function isProtected(protect: ProxyOptions["protect"], pathname: string): boolean {

@@ -58,6 +58,13 @@ test("a path stands for itself and all below it, however it is written", async (
   for (const inside of ["/", "/x"]) assert.equal((await all(request(inside))).status, 401, inside);
 });
 
+test("what would protect nothing is refused at once", () => {
+  for (const path of ["admin", "", "./admin", "/admin/:path*", "/admin/*", "/(admin)", "/admin/[id]", "/admin?x", "https://a/b"]) {
+    assert.throws(() => withPhoenix(phoenix, { protect: ["/planner", path] }), TypeError, path);
+  }
+  assert.doesNotThrow(() => withPhoenix(phoenix, { protect: ["/", "/a/b-c.d/", "/%C3%A9", "/@me"] }));
+});
+
 test("what is no page gets a problem", async () => {
   const proxy = withPhoenix(phoenix, { protect: (path) => path !== "/open", signIn: "/sign-in" });
   for (const asked of [request("/api"), request("/planner", page, "POST")]) {

@@ -51,18 +51,26 @@ impl Original {
                 set_host(&mut described.headers, uri.authority().map(|host| host.as_str().as_bytes()))?;
             }
         }
-        described.mark_upgrade();
-        Ok(described)
+        described.admissible()
     }
 
     /// The same from a description of another kind.
     pub(super) fn of_described(described: Described<'_>) -> Result<Self, Problem> {
-        let Described { method, target, host, is_https, mut headers, source: _ } = described;
+        let Described { method, target, host, is_https, headers, source: _ } = described;
+        let mut headers = headers?;
         set_host(&mut headers, host)?;
-        let mut original =
-            Self { method: read_method(method)?, target: read_target(target)?, is_https, headers };
-        original.mark_upgrade();
-        Ok(original)
+        let original = Self { method: read_method(method)?, target: read_target(target)?, is_https, headers };
+        original.admissible()
+    }
+
+    fn admissible(mut self) -> Result<Self, Problem> {
+        // A method with small letters has other rules here, and is the same to many applications. The gateway refuses it,
+        // too (`phoenix_proxy::check_framing`).
+        if self.method.as_str().bytes().any(|letter| letter.is_ascii_lowercase()) {
+            return Err(Kind::MethodNotAllowed.into());
+        }
+        self.mark_upgrade();
+        Ok(self)
     }
 
     /// Proxies that ask take `Upgrade` out of the header, which belongs to one connection. What every browser sends with a
@@ -120,7 +128,9 @@ fn read_method(bytes: &[u8]) -> Result<Method, Problem> {
 }
 
 fn read_target(bytes: &[u8]) -> Result<PathAndQuery, Problem> {
-    let target = PathAndQuery::try_from(bytes).ok().filter(|_| bytes.starts_with(b"/"));
+    // What follows `#` would be dropped here, and be a part of the path to some applications.
+    let is_one = bytes.starts_with(b"/") && !bytes.contains(&b'#');
+    let target = PathAndQuery::try_from(bytes).ok().filter(|_| is_one);
     target.ok_or_else(|| Kind::MalformedPath.into())
 }
 
@@ -147,6 +157,7 @@ fn unreadable(detail: String) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward_auth::BadHeader;
 
     fn read(asks: Asks, uri: &str, pairs: &[(&str, &str)]) -> Result<Original, Kind> {
         let mut headers = HeaderMap::new();
@@ -225,12 +236,14 @@ mod tests {
         for pairs in [&NGINX[..2], &[NGINX[2]], &[&NGINX[..], &[NGINX[2]]].concat()] {
             assert_eq!(read(Asks::Nginx, VERIFY, pairs).err(), Some(Kind::MalformedRequest));
         }
-        for target in ["", "*", "a", "https://h/a", "/a b", "?a"] {
+        for target in ["", "*", "a", "https://h/a", "/a b", "?a", "/a#b", "/a#/../b", "/?#"] {
             let pairs = [CADDY[0], CADDY[1], ("x-forwarded-uri", target)];
             assert_eq!(read(Asks::Forwarded, VERIFY, &pairs).err(), Some(Kind::MalformedPath), "{target:?}");
         }
         let pairs = [("x-forwarded-method", "G T"), CADDY[1], CADDY[2]];
         assert_eq!(read(Asks::Forwarded, VERIFY, &pairs).err(), Some(Kind::MalformedRequest));
+        let pairs = [("x-forwarded-method", "delete"), CADDY[1], CADDY[2]];
+        assert_eq!(read(Asks::Forwarded, VERIFY, &pairs).err(), Some(Kind::MethodNotAllowed));
         let twice = [("x-forwarded-proto", "https"), ("x-forwarded-proto", "http")];
         assert!(read(Asks::EnvoyHttp, "/api/phoenix/verify/", &twice).is_err());
     }
@@ -243,13 +256,32 @@ mod tests {
                 headers.append(HOST, HeaderValue::from_static(value));
             }
             let (method, target) = (&b"GET"[..], &b"/"[..]);
-            Original::of_described(Described { method, target, host, is_https: true, source: None, headers })
+            Original::of_described(Described {
+                method,
+                target,
+                host,
+                is_https: true,
+                source: None,
+                headers: Ok(headers),
+            })
         };
         let read =
             |pairs, host: Option<&'static [u8]>| described(pairs, host).expect("read").headers.remove(HOST);
         assert_eq!(read(&[], Some(b"a")), Some(HeaderValue::from_static("a")));
         assert_eq!(read(&["b"], Some(b"a")), Some(HeaderValue::from_static("b")));
         assert_eq!(read(&[], None), None);
+        let bad = Described {
+            method: b"GET",
+            target: b"/",
+            host: None,
+            is_https: false,
+            source: None,
+            headers: Err(BadHeader::Field),
+        };
+        assert_eq!(
+            Original::of_described(bad).err().map(|problem| problem.kind()),
+            Some(Kind::MalformedRequest)
+        );
         assert!(described(&["b", "b"], None).is_err());
         assert!(described(&[], Some(b"a\n")).is_err());
     }

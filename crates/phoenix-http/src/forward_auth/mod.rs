@@ -7,8 +7,10 @@
 
 mod describe;
 mod envoy;
+mod fields;
 mod judge;
 mod sign_in;
+mod spelling;
 mod verify;
 
 use std::net::IpAddr;
@@ -16,6 +18,7 @@ use std::net::IpAddr;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri};
 
+pub use self::fields::{BadHeader, append_field};
 pub use self::sign_in::SignIn;
 
 /// Path of the question over HTTP, and the beginning of Envoy's.
@@ -73,8 +76,8 @@ pub struct Described<'a> {
     pub is_https: bool,
     /// Where the proxy has it from.
     pub source: Option<IpAddr>,
-    /// Its header.
-    pub headers: HeaderMap,
+    /// Its header; one that cannot be read makes the answer 400.
+    pub headers: Result<HeaderMap, BadHeader>,
 }
 
 /// A request that another proxy asks about.

@@ -24,12 +24,18 @@ impl Shared {
         request: Request<Incoming>,
         trace: &mut Trace,
     ) -> Response<Body> {
+        // Before anything of the body is read.
+        let turned_away = self.turned_away(peer, &request).await;
         if asks == Asks::EnvoyGrpc {
-            return self.answer_envoy(peer, request, trace).await;
+            return self.answer_envoy(peer, request, turned_away, trace).await;
         }
         let read = || Original::of_http(asks, request.method(), request.uri(), request.headers());
-        let verdict = self.judge_original(peer, read, trace).await;
-        if asks == Asks::Nginx { for_nginx(verdict).map(full) } else { verdict.map(full) }
+        let verdict = match turned_away {
+            None => self.judge_original(peer, read, trace).await,
+            Some(problem) => problem.rendered(),
+        };
+        let is_for_nginx = asks == Asks::Nginx && self.parts.settings.answers_proxies;
+        if is_for_nginx { for_nginx(verdict).map(full) } else { verdict.map(full) }
     }
 }
 

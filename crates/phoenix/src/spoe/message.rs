@@ -4,16 +4,14 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use phoenix_http::Described;
+use http::{HeaderMap, HeaderName, Response};
+use phoenix_http::{BadHeader, Described, append_field};
 
 use super::codec::{Data, Garbage, Reader};
 use super::frame::Value;
 
 /// Name of the message that is answered; others have no answer but an empty one.
 const VERIFY: &[u8] = b"verify";
-/// Most header fields of a request that are read; HAProxy takes 101 by default.
-const MAX_HEADERS: usize = 256;
 
 /// Headers of a verdict and the variables that they become.
 const VARIABLES: [(HeaderName, &str); 10] = [
@@ -29,16 +27,17 @@ const VARIABLES: [(HeaderName, &str); 10] = [
     (HeaderName::from_static("ratelimit-policy"), "ratelimit_policy"),
 ];
 
-/// The question among the messages of a frame.
+/// The question among the messages of a frame. What a client wrote is that question's matter only; an error is a frame
+/// that HAProxy did not write as its protocol has it.
 pub(super) fn question(messages: &[u8]) -> Result<Option<Described<'_>>, Garbage> {
     let mut reader = Reader::new(messages);
     let mut found = None;
     while !reader.is_empty() {
         let (name, count) = (reader.bytes()?, reader.byte()?);
-        let mut arguments = Arguments::default();
+        let mut arguments = Arguments::new();
         for _ in 0..count {
             let (name, value) = reader.named()?;
-            arguments.take(name, value)?;
+            arguments.take(name, value);
         }
         if name == VERIFY && found.is_none() {
             found = Some(arguments);
@@ -47,27 +46,29 @@ pub(super) fn question(messages: &[u8]) -> Result<Option<Described<'_>>, Garbage
     Ok(found.map(Arguments::described))
 }
 
-#[derive(Default)]
 struct Arguments<'a> {
     method: &'a [u8],
     target: &'a [u8],
     source: Option<IpAddr>,
     is_https: bool,
-    headers: HeaderMap,
+    headers: Result<HeaderMap, BadHeader>,
 }
 
 impl<'a> Arguments<'a> {
-    fn take(&mut self, name: &[u8], value: Data<'a>) -> Result<(), Garbage> {
+    fn new() -> Self {
+        Self { method: &[], target: &[], source: None, is_https: false, headers: Ok(HeaderMap::new()) }
+    }
+
+    fn take(&mut self, name: &[u8], value: Data<'a>) {
         match (name, value) {
             (b"method", Data::Bytes(method)) => self.method = method,
             (b"target", Data::Bytes(target)) => self.target = target,
             (b"source", Data::Address(address)) => self.source = Some(address),
             (b"https", Data::Bool(is_https)) => self.is_https = is_https,
-            (b"headers", Data::Bytes(headers)) => self.headers = header(headers)?,
+            (b"headers", Data::Bytes(headers)) => self.headers = header(headers),
             // An argument that HAProxy has no value for, or that this version does not know.
             _ => {}
         }
-        Ok(())
     }
 
     fn described(self) -> Described<'a> {
@@ -77,19 +78,15 @@ impl<'a> Arguments<'a> {
 }
 
 /// What `req.hdrs_bin` gives: names and values, ended by an empty pair.
-fn header(bytes: &[u8]) -> Result<HeaderMap, Garbage> {
+fn header(bytes: &[u8]) -> Result<HeaderMap, BadHeader> {
     let (mut reader, mut headers) = (Reader::new(bytes), HeaderMap::new());
     while !reader.is_empty() {
-        let (name, value) = (reader.bytes()?, reader.bytes()?);
+        let pair = reader.bytes().and_then(|name| Ok((name, reader.bytes()?)));
+        let (name, value) = pair.map_err(|Garbage| BadHeader::Field)?;
         if name.is_empty() {
             break;
         }
-        let pair = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value));
-        let (Ok(name), Ok(value)) = pair else { return Err(Garbage) };
-        if headers.len() >= MAX_HEADERS {
-            return Err(Garbage);
-        }
-        headers.append(name, value);
+        append_field(&mut headers, name, value)?;
     }
     Ok(headers)
 }
@@ -110,6 +107,7 @@ pub(super) fn variables(verdict: &Response<Bytes>) -> Vec<(&'static str, Value)>
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::super::codec::{put_bytes, put_string};
@@ -157,18 +155,29 @@ mod tests {
         let asked = question(&messages).expect("readable").expect("a question");
         assert_eq!((asked.method, asked.target, asked.is_https), (&b"POST"[..], &b"/a?b"[..], true));
         assert_eq!(asked.source, Some(IpAddr::from([192, 0, 2, 7])));
-        assert_eq!(asked.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+        assert_eq!(
+            asked.headers.expect("a header").get_all("cookie").iter().collect::<Vec<_>>(),
+            ["a=1", "b=2"]
+        );
         assert!(question(&message("other", &arguments)).expect("readable").is_none());
         assert!(question(b"").expect("readable").is_none());
     }
 
     #[test]
-    fn a_header_that_cannot_be_one_makes_the_question_unreadable() {
+    fn a_header_that_cannot_be_one_is_the_fault_of_its_question_only() {
+        let headers = |bytes: &[u8]| {
+            let messages = message("verify", &[("headers", string(bytes))]);
+            let asked = question(&messages);
+            asked.expect("a readable frame").expect("a question").headers
+        };
         for bad in [pairs(&[("a b", "c")]), pairs(&[("a", "b\nc")]), vec![5, b'a'], vec![1, b'a']] {
-            assert!(question(&message("verify", &[("headers", string(&bad))])).is_err(), "{bad:?}");
+            assert_eq!(headers(&bad), Err(BadHeader::Field), "{bad:?}");
         }
-        let many = vec![("a", "b"); MAX_HEADERS + 1];
-        assert!(question(&message("verify", &[("headers", string(&pairs(&many)))])).is_err());
+        assert_eq!(headers(&pairs(&[("a", "b"); 257])), Err(BadHeader::TooMany));
+        assert_eq!(headers(&pairs(&[("a", "b"); 256])).map(|headers| headers.len()), Ok(256));
+        // An argument that is cut off is HAProxy's fault.
+        let whole = message("verify", &[("headers", string(&pairs(&[("a", "b")])))]);
+        assert!(question(&whole[..whole.len() - 1]).is_err());
     }
 
     #[test]
@@ -186,7 +195,7 @@ mod tests {
         #[test]
         fn garbage_is_refused_or_no_question(bytes in prop::collection::vec(any::<u8>(), 0..128)) {
             let _ = question(&bytes);
-            let _ = question(&message("verify", &[("headers", string(&bytes))]));
+            prop_assert!(question(&message("verify", &[("headers", string(&bytes))])).is_ok());
         }
     }
 }

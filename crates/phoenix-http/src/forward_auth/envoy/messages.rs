@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue as HttpValue};
 
+use crate::forward_auth::{BadHeader, append_field};
+
 /// `OVERWRITE_IF_EXISTS_OR_ADD` of `HeaderAppendAction`.
 const OVERWRITE_IF_EXISTS_OR_ADD: i32 = 2;
-/// Most header fields of a request that are read; Envoy takes 100 by default.
-const MAX_HEADERS: usize = 256;
 
 /// `envoy.service.auth.v3.CheckRequest`
 #[derive(Clone, PartialEq, prost::Message)]
@@ -182,8 +182,8 @@ impl CheckRequest {
 }
 
 impl HttpRequest {
-    /// The header, without what HTTP/2 writes as fields that are none (`:path`), and without what is no header.
-    pub(super) fn header(&self) -> HeaderMap {
+    /// The header, without what HTTP/2 writes as fields that are none (`:path`).
+    pub(super) fn header(&self) -> Result<HeaderMap, BadHeader> {
         let raw = self.header_map.iter().flat_map(|map| &map.headers);
         let raw = raw.map(|field| {
             let value = if field.raw_value.is_empty() { &field.value } else { &field.raw_value };
@@ -191,14 +191,10 @@ impl HttpRequest {
         });
         let joined = self.headers.iter().map(|(name, value)| (name.as_str(), &value[..]));
         let mut headers = HeaderMap::new();
-        for (name, value) in raw.chain(joined).filter(|(name, _)| !name.starts_with(':')).take(MAX_HEADERS) {
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name.as_bytes()), HttpValue::from_bytes(value))
-            {
-                headers.append(name, value);
-            }
+        for (name, value) in raw.chain(joined).filter(|(name, _)| !name.starts_with(':')) {
+            append_field(&mut headers, name.as_bytes(), value)?;
         }
-        headers
+        Ok(headers)
     }
 }
 
@@ -219,6 +215,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::forward_auth::fields::MAX_FIELDS;
 
     /// What `protoc --encode` makes of a request with these fields, written down byte by byte after the `.proto` files:
     /// numbers and types of fields are checked here, not only against themselves.
@@ -253,7 +250,7 @@ mod tests {
             (&http.method[..], &http.path[..], &http.host[..], &http.scheme[..]),
             (&b"GET"[..], &b"/a?b"[..], &b"app"[..], &b"https"[..])
         );
-        let headers = http.header();
+        let headers = http.header().expect("a header");
         assert_eq!((headers.len(), headers["x-bytes"].as_bytes()), (1, &b"\xff"[..]));
     }
 
@@ -267,14 +264,27 @@ mod tests {
         let headers = vec![
             field("cookie", b"", b"a=1"),
             field("cookie", b"b=2", b""),
-            field("no header", b"x", b""),
-            field("x-line", b"a\nb", b""),
             field(":authority", b"app", b""),
         ];
-        let http = HttpRequest { header_map: Some(RawHeaders { headers }), ..HttpRequest::default() };
-        let header = http.header();
+        let read = |headers| {
+            HttpRequest { header_map: Some(RawHeaders { headers }), ..HttpRequest::default() }.header()
+        };
+        let header = read(headers.clone()).expect("a header");
         assert_eq!(header.len(), 2);
         assert_eq!(header.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+        // Nothing is left out: Envoy passes it on.
+        for bad in
+            [field("no header", b"x", b""), field("x-line", b"a\nb", b""), field("x-line", b"", b"\x01")]
+        {
+            assert_eq!(read([&headers[..], &[bad]].concat()).err(), Some(BadHeader::Field));
+        }
+        let many = vec![field("a", b"b", b""); MAX_FIELDS + 1];
+        assert_eq!(read(many).err(), Some(BadHeader::TooMany));
+        let joined = HttpRequest {
+            headers: [("x-line".to_owned(), b"a\rb".to_vec())].into(),
+            ..HttpRequest::default()
+        };
+        assert_eq!(joined.header().err(), Some(BadHeader::Field));
     }
 
     #[test]

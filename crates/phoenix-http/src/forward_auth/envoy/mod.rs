@@ -4,6 +4,7 @@
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>) is done here: five bytes before the message, and the
 //! status in trailers.
 
+mod count;
 mod messages;
 
 use std::convert::Infallible;
@@ -22,7 +23,8 @@ use self::messages::{
     CheckRequest, CheckResponse, DeniedHttpResponse, HeaderValueOption, HttpStatus, OkHttpResponse, Rpc,
     Verdict,
 };
-use super::Described;
+use super::fields::MAX_FIELDS;
+use super::{BadHeader, Described};
 use crate::answer::Trace;
 use crate::body::Body;
 use crate::client_ip::Peer;
@@ -35,6 +37,9 @@ pub(super) const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// Longest message of a request in bytes: the largest header of a request that Envoy takes by default (60 KiB) twice.
 const MAX_MESSAGE_BYTES: usize = 128 * 1024;
+/// Most fields of HTTP/2 that are no header fields (RFC 9113 section 8.3.1, RFC 8441): `:method`, `:scheme`, `:authority`,
+/// `:path`, `:protocol`.
+const PSEUDO_FIELDS: usize = 5;
 /// Bytes before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
@@ -50,8 +55,12 @@ enum Failure {
     TooLarge,
     /// `UNIMPLEMENTED`.
     Compressed,
+    /// `UNIMPLEMENTED`.
+    Off,
     /// `DEADLINE_EXCEEDED`.
     Late,
+    /// More header fields than are read. The client's fault, so the answer is one for it.
+    Fields,
 }
 
 impl Failure {
@@ -60,24 +69,35 @@ impl Failure {
             Self::Malformed => (3, "the message is no CheckRequest of an HTTP request"),
             Self::TooLarge => (8, "the message is larger than 128 KiB"),
             Self::Compressed => (12, "compressed messages are not read"),
+            Self::Off => (12, "nobody may ask here: PHOENIX_FORWARD_AUTH"),
             Self::Late => (4, "the message did not arrive in time"),
+            Self::Fields => (3, "the request has too many header fields"),
         }
     }
 }
 
 impl Shared {
-    /// Answers the call.
+    /// Answers the call. Of one who is turned away nothing is read.
     pub(super) async fn answer_envoy(
         &self,
         peer: Peer,
         request: Request<Incoming>,
+        turned_away: Option<Problem>,
         trace: &mut Trace,
     ) -> Response<Body> {
-        if let Some(problem) = is_no_call(&request) {
-            return problem.rendered().map(crate::body::full);
+        match (is_no_call(&request), turned_away) {
+            (None, None) => {}
+            (None, Some(why)) if why.kind() == Kind::NotFound => return failed(Failure::Off),
+            (None, Some(why)) => return answered(&response_of(why.rendered(), Vec::new())),
+            (Some(_), Some(problem)) | (Some(problem), None) => {
+                return problem.rendered().map(crate::body::full);
+            }
         }
         let message = match read(request.into_body(), self.parts.settings.body_timeout).await {
             Ok(message) => message,
+            Err(Failure::Fields) => {
+                return answered(&response_of(Problem::from(BadHeader::TooMany).rendered(), Vec::new()));
+            }
             Err(failure) => return failed(failure),
         };
         let Some(http) = message.http() else { return failed(Failure::Malformed) };
@@ -89,7 +109,7 @@ impl Shared {
             source: message.source(),
             headers: http.header(),
         };
-        let lookalikes = lookalikes(&described.headers);
+        let lookalikes = described.headers.as_ref().map(lookalikes).unwrap_or_default();
         let verdict = self.judge_described(peer, described, trace).await;
         answered(&response_of(verdict, lookalikes))
     }
@@ -129,14 +149,19 @@ fn message_in(body: &[u8]) -> Result<CheckRequest, Failure> {
     if usize::try_from(u32::from_be_bytes([a, b, c, d])) != Ok(message.len()) {
         return Err(Failure::Malformed);
     }
+    if count::header_fields(message).ok_or(Failure::Malformed)? > MAX_FIELDS + PSEUDO_FIELDS {
+        return Err(Failure::Fields);
+    }
     CheckRequest::decode(message).map_err(|_| Failure::Malformed)
 }
 
-/// Headers that an application may take for one about the caller (CGI reads `_` as `-`).
+/// Headers that an application may take for one about the caller: some read whatever is no letter or digit as `-`.
 fn lookalikes(headers: &HeaderMap) -> Vec<String> {
-    let mut left = headers.clone();
-    crate::gateway::strip(&mut left);
-    headers.keys().filter(|name| !left.contains_key(*name)).map(ToString::to_string).collect()
+    let reads_as_ours = |name: &&HeaderName| {
+        let read = name.as_str().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+        IDENTITY_HEADERS.iter().any(|header| *header == *read)
+    };
+    headers.keys().filter(reads_as_ours).map(ToString::to_string).collect()
 }
 
 /// The verdict in Envoy's words. Whatever of the client's speaks about the caller is removed, except what is set anew:
@@ -216,6 +241,24 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_would_grow_is_not_decoded() {
+        let field = |number: u8, content: &[u8]| {
+            let length = content.len();
+            let low = u8::try_from(length & 0x7f).expect("seven bits") | 0x80;
+            let high = u8::try_from(length >> 7).expect("a short field");
+            [&[number << 3 | 2, low, high][..], content].concat()
+        };
+        let outcome = |fields: usize| {
+            let message = field(1, &field(4, &field(2, &field(13, &b"\x0a\0".repeat(fields)))));
+            let length = u32::try_from(message.len()).expect("short").to_be_bytes();
+            message_in(&[&[0], &length[..], &message].concat()).map(|message| message.http().is_some())
+        };
+        assert_eq!(outcome(MAX_FIELDS + PSEUDO_FIELDS), Ok(true));
+        assert_eq!(outcome(MAX_FIELDS + PSEUDO_FIELDS + 1), Err(Failure::Fields));
+        assert_eq!(outcome(8_000), Err(Failure::Fields));
+    }
+
+    #[test]
     fn identity_is_set_or_removed_and_never_both() {
         let mut verdict = Response::new(Bytes::new());
         verdict.headers_mut().insert("x-phoenix-user-id", HeaderValue::from_static("u"));
@@ -240,6 +283,24 @@ mod tests {
     }
 
     #[test]
+    fn what_reads_as_identity_is_found_however_it_is_written() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x-phoenix-role",
+            "x_phoenix_role",
+            "x.phoenix~user!id",
+            "x-phoenix-version",
+            "xxphoenix-role",
+            "x-phoenix-roles",
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("forged"));
+        }
+        let mut found = lookalikes(&headers);
+        found.sort_unstable();
+        assert_eq!(found, ["x-phoenix-role", "x.phoenix~user!id", "x_phoenix_role"]);
+    }
+
+    #[test]
     fn a_refusal_keeps_its_status_headers_and_body() {
         let problem = Problem::quota_exceeded_for_tests();
         let expected = problem.clone().rendered();
@@ -257,7 +318,7 @@ mod tests {
         #[test]
         fn garbage_is_refused_or_read_and_nothing_else(body in prop::collection::vec(any::<u8>(), 0..256)) {
             if let Ok(message) = message_in(&body) {
-                prop_assert!(message.http().is_none_or(|http| http.header().len() <= body.len()));
+                prop_assert!(message.http().is_none_or(|http| http.header().map_or(0, |header| header.len()) <= body.len()));
                 let _ = message.source();
             }
         }

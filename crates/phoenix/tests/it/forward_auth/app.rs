@@ -32,7 +32,9 @@ impl Seen {
 
     /// Fields that an application may take for one about the caller.
     pub(super) fn identity(&self) -> Vec<&(String, String)> {
-        let is_one = |name: &str| name.replace('_', "-").starts_with("x-phoenix-");
+        let is_one = |name: &str| {
+            name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-").starts_with("x-phoenix-")
+        };
         self.fields.iter().filter(|(name, _)| is_one(name)).collect()
     }
 }

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use phoenix_testkit::process::PhoenixProcess;
 use prost::Message;
@@ -198,6 +199,59 @@ async fn envoy_is_answered_over_grpc() {
     );
     // A proxy in front of Envoy, which is trusted, would be followed to its client; this one is not.
     assert!(check(phoenix, "/limited/x", &[("x-forwarded-for", "198.51.100.4")]).await.denied.is_some());
+}
+
+#[tokio::test]
+async fn where_nobody_may_ask_a_call_is_unimplemented() {
+    let settings = [("PHOENIX_TRUSTED_PROXIES", "127.0.0.1"), ("PHOENIX_FORWARD_AUTH", "off")];
+    let beside = Beside::with(&settings.map(|(name, value)| (name, value.to_owned())));
+    let (message, status) = call(&beside.phoenix, framed(b"")).await;
+    assert_eq!((message, status.as_str()), (None, "12"));
+    assert_eq!(beside.client().post(CHECK).send().await.unwrap().status, 404);
+}
+
+/// Nothing of a stranger's message is waited for, and what it asks counts.
+#[tokio::test]
+async fn a_stranger_is_refused_before_its_message_is_read() {
+    let beside = Beside::trusting("10.0.0.1");
+    let stream = TcpStream::connect(beside.phoenix.address()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    // A body that never comes.
+    let body = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, std::io::Error>>());
+    let request = Request::post(format!("http://phoenix{CHECK}"))
+        .header("content-type", "application/grpc")
+        .body(body)
+        .unwrap();
+    let exchange = async {
+        let whole = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+        proto::CheckResponse::decode(&whole.to_bytes()[5..]).unwrap()
+    };
+    let answer = tokio::select! {
+        answer = tokio::time::timeout(super::SOON, exchange) => answer.expect("an answer at once"),
+        ended = connection => panic!("the connection ended before the answer: {ended:?}"),
+    };
+    let denied = answer.denied.expect("refused");
+    assert_eq!(denied.status.as_ref().unwrap().code, 403);
+    assert!(denied.body.contains("proxy-not-trusted"), "{}", denied.body);
+    assert!(set(&denied.headers).iter().any(|(name, _)| name == "ratelimit"), "{denied:?}");
+}
+
+/// What Envoy would pass on all the same is not left out of the question.
+#[tokio::test]
+async fn a_header_that_cannot_be_read_is_refused() {
+    let beside = Beside::start();
+    let many: Vec<(String, &str)> = (0..300).map(|number| (format!("x-{number}"), "a")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    for (headers, reason) in [
+        (&[("x-bad", "a\u{1}b")][..], "that HTTP does not know"),
+        (&[("a b", "c")], "that HTTP does not know"),
+        (&many, "more than 256 header fields"),
+    ] {
+        let denied = check(&beside.phoenix, "/open/x", headers).await.denied.expect("refused");
+        assert_eq!(denied.status.unwrap().code, 400);
+        assert!(denied.body.contains("malformed-request") && denied.body.contains(reason), "{}", denied.body);
+    }
 }
 
 #[tokio::test]

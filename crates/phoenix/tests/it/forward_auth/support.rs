@@ -13,6 +13,7 @@ use crate::process::support::phoenix;
 
 /// Who may do what.
 const ROUTES: &str = r#"[
+    { path = "/healthz", auth = "required", class = "none" },
     { path = "/open/{*rest}", auth = "none", class = "none" },
     { path = "/private/{*rest}", auth = "required", class = "none" },
     { path = "/staff/{*rest}", roles = ["admin"], class = "none" },
@@ -42,10 +43,18 @@ impl Beside {
     /// Also in front of the application itself.
     pub(super) fn and_in_front_of(app: &App) -> Self {
         let upstream = format!("http://{}", app.address());
-        Self::with(&[("PHOENIX_TRUSTED_PROXIES", "127.0.0.1".to_owned()), ("PHOENIX_UPSTREAM", upstream)])
+        // Where Phoenix forwards requests, no route can be for its own health.
+        let routes =
+            replaced(ROUTES, "    { path = \"/healthz\", auth = \"required\", class = \"none\" },\n", "");
+        Self::with(&[
+            ("PHOENIX_TRUSTED_PROXIES", "127.0.0.1".to_owned()),
+            ("PHOENIX_UPSTREAM", upstream),
+            ("PHOENIX_FORWARD_AUTH", "on".to_owned()),
+            ("PHOENIX_GATEWAY_ROUTES", routes),
+        ])
     }
 
-    fn with(settings: &[(&str, String)]) -> Self {
+    pub(super) fn with(settings: &[(&str, String)]) -> Self {
         let spoe = SocketAddr::from(([127, 0, 0, 1], port::free()));
         let builder = phoenix()
             .arg("serve")

@@ -3,6 +3,7 @@
 use http::Method;
 use phoenix_testkit::http::{Client, Response};
 
+use super::app::App;
 use super::assert_problem;
 use super::support::{Beside, SIGN_IN, example};
 use crate::process::support::{ADMIN, PASSWORD, login, register, token};
@@ -52,15 +53,35 @@ async fn traefik_is_answered() {
         assert_eq!(traefik(&client, "GET", host, uri, &[]).await.status, 400, "{uri}");
     }
     // Phoenix's own paths are not the application's.
-    for uri in ["/api/auth/me", "/api/phoenix/verify", "/x/../api/auth/login"] {
+    for uri in ["/api/auth/me", "/api/phoenix/verify", "/api/auth/login?x"] {
         assert_problem(&traefik(&client, "GET", host, uri, &[]).await, 421, "misdirected");
     }
     assert_problem(&traefik(&client, "GET", host, "/API/auth/me", &[]).await, 400, "ambiguous-path");
-    assert_eq!(
-        traefik(&client, "GET", host, "/healthz", &[]).await.status,
-        200,
-        "the application may have one"
-    );
+    // Paths that Phoenix has, and the application may have, are looked up like any other.
+    assert_eq!(traefik(&client, "GET", host, "/readyz", &[]).await.status, 200);
+    assert_problem(&traefik(&client, "GET", host, "/healthz", &[]).await, 401, "unauthenticated");
+    assert_eq!(client.get("/healthz").send().await.unwrap().status, 200, "Phoenix's own");
+}
+
+/// A proxy passes on what its client wrote: `/staff/../open/x` is the application's `/staff` to some.
+// spec: G2
+#[tokio::test]
+async fn a_path_that_the_application_may_read_otherwise_is_refused_however_it_is_asked() {
+    let beside = Beside::start();
+    let client = beside.client();
+    for path in ["/staff/../open/x", "/staff/%2e%2E/open/x", "//open/x", "/open//x", "/open/./x", "/%6fpen/x"]
+    {
+        assert_problem(&traefik(&client, "GET", "app", path, &[]).await, 400, "malformed-path");
+        let envoy = client.get(&format!("{VERIFY}{path}")).send().await.unwrap();
+        assert_problem(&envoy, 400, "malformed-path");
+        let nginx = client.get(NGINX).header("host", "app").header("x-original-method", "GET");
+        let nginx = nginx.header("x-original-uri", path).send().await.unwrap();
+        assert_eq!((nginx.status.as_u16(), nginx.header("x-phoenix-status")), (403, Some("400")), "{path}");
+        assert!(nginx.text().contains("malformed-path"), "{path}: {}", nginx.text());
+    }
+    for path in ["/open/x/", "/open/%c3%a9", "/open/a%20b"] {
+        assert_eq!(traefik(&client, "GET", "app", path, &[]).await.status, 200, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -98,9 +119,57 @@ async fn who_is_no_trusted_proxy_is_told_which_setting_it_lacks() {
         assert_problem(&answer, 403, "proxy-not-trusted");
         assert!(answer.text().contains("PHOENIX_TRUSTED_PROXIES"), "{}", answer.text());
     }
+    // It counts under the address of whoever asks, like any other request to Phoenix.
+    let left = async |path: &str, from: &str| {
+        let answer = client.get(path).header("x-forwarded-for", from).send().await.unwrap();
+        let told = answer.header("ratelimit").expect("a limit").to_owned();
+        told.split(";r=")
+            .nth(1)
+            .and_then(|rest| rest.split(';').next()?.parse::<u64>().ok())
+            .expect("a number")
+    };
+    let before = left("/api/phoenix/nothing", "203.0.113.1").await;
+    assert_eq!(left(VERIFY, "203.0.113.2").await, before - 1);
+    assert_eq!(left("/api/phoenix/verify/../x", "203.0.113.3").await, before - 2);
+    assert_eq!(left("/api/phoenix/nothing", "203.0.113.4").await, before - 3);
     // At HAProxy's port there is no way to tell: the connection is closed.
     let closed = Client::new(beside.spoe).raw(b"\0\0\0\0", super::SOON).await.unwrap();
     assert!(closed.is_empty());
+}
+
+/// Behind a load balancer that is trusted, and in front of the application, any page's script could ask; it would read the
+/// assertion that the `HttpOnly` cookie keeps from it.
+#[tokio::test]
+async fn in_front_of_an_application_nobody_is_answered_unless_told() {
+    let app = App::start();
+    let trusted = ("PHOENIX_TRUSTED_PROXIES", "127.0.0.1".to_owned());
+    let upstream = ("PHOENIX_UPSTREAM", format!("http://{}", app.address()));
+    let no_routes = ("PHOENIX_GATEWAY_ROUTES", "[]".to_owned());
+    let setting = |value: &str| ("PHOENIX_FORWARD_AUTH", value.to_owned());
+    for (settings, is_answered) in [
+        (vec![trusted.clone()], true),
+        (vec![trusted.clone(), setting("off")], false),
+        (vec![trusted.clone(), upstream.clone(), no_routes.clone()], false),
+        (vec![trusted, upstream, no_routes, setting("on")], true),
+    ] {
+        let beside = Beside::with(&settings);
+        let client = beside.client();
+        let user = token(&register(&client, "user@example.com").await.unwrap(), 201);
+        let bearer = format!("Bearer {user}");
+        let asked = traefik(&client, "GET", "app", "/elsewhere", &[("authorization", &bearer)]).await;
+        assert_eq!(asked.headers.contains_key("x-phoenix-assertion"), is_answered, "{settings:?}: {asked:?}");
+        if is_answered {
+            assert_eq!(asked.status, 200);
+            continue;
+        }
+        // As at any path of Phoenix's that does not exist.
+        for path in [VERIFY, NGINX, "/api/phoenix/verify/elsewhere", "/api/phoenix/nothing"] {
+            let answer =
+                client.get(path).bearer(&user).header("x-original-uri", "/elsewhere").send().await.unwrap();
+            assert_problem(&answer, 404, "not-found");
+            assert!(!answer.headers.contains_key("x-phoenix-status"), "{answer:?}");
+        }
+    }
 }
 
 #[tokio::test]
