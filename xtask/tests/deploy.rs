@@ -174,6 +174,11 @@ fn the_service_unit_says_when_it_is_ready_and_may_do_little() -> Result<()> {
     assert!(
         !hardening.lines().any(|line| line.starts_with("SystemCallFilter=~") && line.contains("@resources"))
     );
+    let unit = hardening.split_once("[Service]").context("two sections")?.0;
+    assert!(
+        unit.contains("[Unit]\n") && unit.contains("\nStartLimitIntervalSec=0\n"),
+        "a database that comes up late must not end the attempts for good"
+    );
     // The name of the socket's role in crates/phoenix/src/handover/mod.rs.
     assert!(text("deploy/systemd/phoenix.socket")?.contains("\nFileDescriptorName=http\n"));
     Ok(())
@@ -214,6 +219,158 @@ fn kubernetes_asks_whether_it_is_ready_and_gives_it_time_to_end() -> Result<()> 
             let name = document["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"].as_str();
             assert!(name.is_none_or(|name| name == "phoenix"), "{path}");
         }
+    }
+    Ok(())
+}
+
+/// The default of a setting, from its line in the reference.
+fn default_of(variable: &str) -> Result<String> {
+    let reference = text("docs/config.md")?;
+    let line = reference.lines().find(|line| line.contains(&format!("`{variable}`")));
+    let line = line.with_context(|| format!("{variable} is documented"))?;
+    let cells: Vec<&str> = line.split(" | ").collect();
+    Ok(cells.get(3).context("a default")?.trim_matches(['`', '"']).to_owned())
+}
+
+/// MiB of `"64MiB"`, `"512Mi"` and `"512m"`.
+fn mib(text: &str) -> Result<u64> {
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    ensure!(["MiB", "Mi", "m"].contains(&&text[digits.len()..]), "{text} is no number of MiB");
+    Ok(digits.parse()?)
+}
+
+/// Phoenix needs no more than nine tenths of the limit, as `phoenix doctor` (`system.memory`) counts.
+#[test]
+fn what_is_configured_fits_into_the_memory_that_containers_have() -> Result<()> {
+    /// MiB beside what is set, and KiB of a connection: as in crates/phoenix/src/doctor/system.rs.
+    const BASE_MIB: u64 = 64;
+    const CONNECTION_KIB: u64 = 20;
+    let compose = one("deploy/compose/compose.yaml")?;
+    let service = &compose["services"]["phoenix"];
+    let deployment = one("deploy/kubernetes/deployment.yaml")?;
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let env = container["env"].as_array().context("env")?;
+    let of_pod = env.iter().find(|entry| entry["name"] == "PHOENIX_HASH_WORKERS");
+    for (workers, limit) in [
+        (&service["environment"]["PHOENIX_HASH_WORKERS"], &service["mem_limit"]),
+        (
+            &of_pod.context("a number of hashing threads")?["value"],
+            &container["resources"]["limits"]["memory"],
+        ),
+    ] {
+        // Left to itself it follows the cores of the host.
+        let workers: u64 = workers.as_str().context("a number of hashing threads")?.parse()?;
+        assert!(workers > 0, "0 follows the cores of the host");
+        let connections: u64 = default_of("PHOENIX_MAX_CONNECTIONS")?.parse()?;
+        let needed = BASE_MIB
+            + mib(&default_of("PHOENIX_L1_MAX_BYTES")?)?
+            + mib(&default_of("PHOENIX_LIMITS_MEMORY")?)?
+            + connections * CONNECTION_KIB / 1024
+            + workers * mib(&default_of("PHOENIX_ARGON2_MEMORY")?)?;
+        let limit = mib(limit.as_str().context("a limit")?)?;
+        assert!(needed <= limit / 10 * 9, "{needed} MiB of {limit}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_pods_of_other_services_are_not_believed() -> Result<()> {
+    let text = text("deploy/kubernetes/deployment.yaml")?;
+    let value = Regex::new(r#"PHOENIX_TRUSTED_PROXIES, value: "([^"]+)""#)?;
+    let networks = value.captures(&text).context("proxies")?[1].to_owned();
+    // A network for examples (RFC 5737): whoever forgets to replace it believes nobody.
+    assert_eq!(networks, "192.0.2.0/24");
+    Ok(())
+}
+
+/// `name` with each `-` after the first as every one of `others`, in all mixtures, and as it is.
+fn mixtures(name: &str, others: &[char]) -> Vec<String> {
+    let mut parts = name.split('-');
+    let mut all = vec![parts.next().unwrap_or_default().to_owned()];
+    for part in parts {
+        let longer = |start: &String| {
+            let start = start.clone();
+            others.iter().chain(&['-']).map(move |between| format!("{start}{between}{part}"))
+        };
+        all = all.iter().flat_map(longer).collect();
+    }
+    all
+}
+
+/// What Phoenix tells applications of the caller.
+const IDENTITY: [&str; 5] =
+    ["X-Phoenix-User-Id", "X-Phoenix-Email", "X-Phoenix-Role", "X-Phoenix-Session-Id", "X-Phoenix-Assertion"];
+
+#[test]
+fn traefik_removes_every_spelling_that_an_application_could_take_for_ours() -> Result<()> {
+    let dynamic = one("deploy/traefik/dynamic.yml")?;
+    let ask = &dynamic["http"]["middlewares"]["phoenix"]["forwardAuth"];
+    let removed = Regex::new(ask["authResponseHeadersRegex"].as_str().context("an expression")?)?;
+    for name in IDENTITY {
+        let all = mixtures(name, &['_', '.']);
+        assert!(all.len() >= 9, "{all:?}");
+        for spelling in all {
+            assert!(removed.is_match(&spelling) && removed.is_match(&spelling.to_lowercase()), "{spelling}");
+        }
+    }
+    assert!(!removed.is_match("X-Phoenixes") && !removed.is_match("Not-X-Phoenix-Email"));
+    let app = &dynamic["http"]["routers"]["app"]["middlewares"];
+    assert_eq!(*app, serde_json::json!(["phoenix"]));
+    Ok(())
+}
+
+/// The cluster of an Envoy configuration with this name.
+fn cluster<'a>(envoy: &'a Value, name: &str) -> Result<&'a Value> {
+    let clusters = envoy["static_resources"]["clusters"].as_array().context("clusters")?;
+    clusters.iter().find(|cluster| cluster["name"] == name).with_context(|| format!("cluster {name}"))
+}
+
+#[test]
+fn envoy_removes_what_looks_like_ours_and_cuts_no_answer() -> Result<()> {
+    for file in ["envoy-http.yaml", "envoy-grpc.yaml"] {
+        let envoy = one(&format!("deploy/envoy/{file}"))?;
+        let manager =
+            &envoy["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        assert_eq!(manager["common_http_protocol_options"]["headers_with_underscores_action"], "DROP_HEADER");
+        let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array().context("routes")?;
+        let app =
+            routes.iter().find(|route| route["route"]["cluster"] == "app").context("the application")?;
+        assert_eq!(app["route"]["timeout"], "0s", "{file}: a download may take longer");
+        assert!(seconds(app["route"]["idle_timeout"].as_str().context("a bound on silence")?)? >= 60);
+    }
+    Ok(())
+}
+
+#[test]
+fn proxies_close_idle_connections_before_phoenix_does() -> Result<()> {
+    let ours = seconds(&default_of("PHOENIX_HEADER_READ_TIMEOUT")?)?;
+    let mut theirs = Vec::new();
+    let nginx = text("deploy/nginx/nginx.conf")?;
+    let upstream = nginx.split_once("upstream phoenix {").context("an upstream")?.1;
+    let upstream = upstream.split_once('}').context("its end")?.0;
+    let time = Regex::new(r"keepalive_timeout (\d+s);")?.captures(upstream).context("nginx")?;
+    theirs.push(time[1].to_owned());
+    let caddy = text("deploy/caddy/Caddyfile")?;
+    let times: Vec<String> =
+        Regex::new(r"keepalive (\d+s)")?.captures_iter(&caddy).map(|found| found[1].to_owned()).collect();
+    assert_eq!(times.len(), caddy.matches("reverse_proxy 127.0.0.1:8080").count(), "Caddyfile");
+    theirs.extend(times);
+    let traefik = &one("deploy/traefik/dynamic.yml")?["http"];
+    let transport = traefik["services"]["phoenix"]["loadBalancer"]["serversTransport"].as_str();
+    let times = &traefik["serversTransports"][transport.context("a transport")?]["forwardingTimeouts"];
+    theirs.push(times["idleConnTimeout"].as_str().context("Traefik")?.to_owned());
+    for (file, name) in
+        [("envoy-http.yaml", "phoenix"), ("envoy-grpc.yaml", "phoenix"), ("envoy-grpc.yaml", "phoenix_grpc")]
+    {
+        let envoy = one(&format!("deploy/envoy/{file}"))?;
+        let options = cluster(&envoy, name)?["typed_extension_protocol_options"]
+            ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+            .clone();
+        let time = options["common_http_protocol_options"]["idle_timeout"].as_str();
+        theirs.push(time.with_context(|| format!("{file}: {name}"))?.to_owned());
+    }
+    for time in theirs {
+        assert!(seconds(&time)? < ours, "{time} of {ours} s");
     }
     Ok(())
 }

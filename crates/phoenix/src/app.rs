@@ -10,7 +10,7 @@ use phoenix_auth::model::{HashParams, KeyRing, PasswordRules, Role, SessionLimit
 use phoenix_auth::ops::Parts;
 use phoenix_auth::policy::{Policy, Reaction, SignalPolicy};
 use phoenix_auth::ports::{CapPolicy, Clock, Entropy, GeoLocator, IdentityVerifier};
-use phoenix_config::{Config, Registration, RoleTimeouts, SessionCapPolicy};
+use phoenix_config::{Config, ForwardAuthMode, Registration, RoleTimeouts, SessionCapPolicy};
 use phoenix_http::gateway::{Assertions, Upstreams};
 use phoenix_http::limits::{Limits, LiveRules};
 use phoenix_http::{
@@ -215,6 +215,11 @@ impl App {
                 version: VERSION,
                 public_origin: config.server.public_url.as_ref().map(origin),
                 allowed_origins: config.server.allowed_origins.iter().map(origin).collect(),
+                answers_proxies: match config.forward_auth.enabled {
+                    ForwardAuthMode::Auto => self.gateway.applications.is_none(),
+                    ForwardAuthMode::On => true,
+                    ForwardAuthMode::Off => false,
+                },
                 sign_in: config.forward_auth.sign_in_url.as_ref().map(|url| SignIn::new(url.as_str())),
                 provider: config
                     .stack

@@ -70,9 +70,11 @@ pub(crate) async fn run(loaded: &Loaded, read: Read, started: Started) -> anyhow
     let address = socket.local_addr().context("the listening address is unknown")?;
     let redirect_socket = redirect_socket(&mut sockets, config)?;
     let (predecessor, held) = sockets.settle();
+    let mut succession = Succession::prepare(handover_path, held)?;
     let mut signals = Signals::new()?;
     // From here on: without anybody who waits for it, the signal ends the process.
     let hangups = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+    let hangups_of_tls = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let app = tokio::select! {
         app = start(config, world) => app?.with_tls(tls),
         () = signals.next() => return Ok(()),
@@ -82,17 +84,29 @@ pub(crate) async fn run(loaded: &Loaded, read: Read, started: Started) -> anyhow
     if let Some(spoe) = spoe {
         app.lifecycle.spawn_connection(spoe::serve(spoe, stack.clone(), app.lifecycle.clone()));
     }
+    let mut announcement = Some(announcement(address, config, administrator.as_ref()));
+    // A password is shown only this once: where that fails, the start has failed.
+    if let Some(text) = announcement.take_if(|_| administrator.is_some()) {
+        write_out(&text)?;
+    }
     accept(socket, redirect_socket, stack, &app, config)?;
     // From here on both serve, until the predecessor has heard of it.
-    if let Some(predecessor) = predecessor {
-        predecessor.take_over().await;
+    if let Some(predecessor) = predecessor
+        && let Err(error) = predecessor.take_over().await
+    {
+        leave(&app, config, &mut signals, false).await;
+        return Err(error);
     }
-    let succession = Succession::open(handover_path, held)?;
-    announce(address, config, administrator.as_ref())?;
+    // From here on nobody else serves: nothing below may end this process.
+    succession.take_place();
+    if let Some(text) = announcement
+        && let Err(error) = write_out(&text)
+    {
+        tracing::warn!(error = &*error as &dyn std::error::Error, "nobody was told that this process serves");
+    }
     started.notifier.ready();
     if let Some(tls) = app.tls.clone() {
-        let hangups = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
-        app.lifecycle.spawn("certificates", tls.watch(hangups, app.lifecycle.clone()));
+        app.lifecycle.spawn("certificates", tls.watch(hangups_of_tls, app.lifecycle.clone()));
     }
     let reloader = Reloader {
         read,
@@ -135,11 +149,8 @@ async fn first_accounts(app: &App, config: &Config) -> anyhow::Result<Option<Fir
     Ok(administrator)
 }
 
-fn announce(
-    address: SocketAddr,
-    config: &Config,
-    administrator: Option<&FirstAdministrator>,
-) -> anyhow::Result<()> {
+/// What whoever started this process reads.
+fn announcement(address: SocketAddr, config: &Config, administrator: Option<&FirstAdministrator>) -> String {
     let scheme = if config.tls.certificates.is_empty() { "http" } else { "https" };
     let mut text = format!("Phoenix {VERSION} listening on {scheme}://{address}\n");
     text += &format!("  sign in      POST {scheme}://{address}/api/auth/login\n");
@@ -173,6 +184,10 @@ fn announce(
     for account in special {
         text += &format!("  account      {} / {} (published password)\n", account.email, account.password);
     }
+    text
+}
+
+fn write_out(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
 }
@@ -240,6 +255,12 @@ async fn until_the_end(
     }
     // Its copies of the listening sockets would let clients connect to nobody.
     drop(succession);
+    leave(app, config, signals, at_once).await;
+}
+
+/// Accepts no more, lets requests under way finish, unless it must be `at_once`, and ends what runs beside them.
+async fn leave(app: &App, config: &Config, signals: &mut Signals, at_once: bool) {
+    let server = &config.server;
     let times = DrainTimes { idle: server.drain_idle, limit: server.drain_timeout };
     tokio::select! {
         biased;

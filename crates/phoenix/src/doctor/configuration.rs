@@ -185,8 +185,8 @@ fn limits(subject: &Subject<'_>) -> Finding {
 
 fn exempt(subject: &Subject<'_>) -> Finding {
     let limits = &subject.config.limits;
-    let of_classes = limits.classes.iter().flat_map(|class| &class.exempt);
-    let wide = limits.exempt.iter().chain(of_classes).find(|network| {
+    let of_classes: Vec<_> = limits.classes.iter().flat_map(|class| &class.exempt).collect();
+    let wide = limits.exempt.iter().chain(of_classes.iter().copied()).find(|network| {
         let widest = if network.addr().is_ipv4() { 8 } else { 16 };
         network.prefix_len() < widest
     });
@@ -195,8 +195,13 @@ fn exempt(subject: &Subject<'_>) -> Finding {
             format!("{network} is exempt, which is nearly everybody"),
             "name only your own networks in PHOENIX_LIMITS_EXEMPT",
         ),
-        None if limits.exempt.is_empty() => check::EXEMPT.ok("nobody"),
-        None => check::EXEMPT.ok(format!("{} networks", limits.exempt.len())),
+        None if limits.exempt.is_empty() && of_classes.is_empty() => check::EXEMPT.ok("nobody"),
+        None if of_classes.is_empty() => check::EXEMPT.ok(format!("{} networks", limits.exempt.len())),
+        None => check::EXEMPT.ok(format!(
+            "{} networks from everything, {} from single classes",
+            limits.exempt.len(),
+            of_classes.len()
+        )),
     }
 }
 

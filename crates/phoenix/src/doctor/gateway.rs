@@ -8,7 +8,7 @@ use phoenix_config::{Origin, Scheme};
 
 use super::catalogue as check;
 use super::finding::{Area, Finding};
-use super::get::{self, Trust};
+use super::get::{self, Target, Trust};
 use super::{Subject, bounded, files, skip_rest};
 use crate::gateway::routes::{UpstreamSettings, upstreams};
 use crate::trust;
@@ -45,11 +45,12 @@ async fn reach(
         (Scheme::Https, None) => Trust::Verified(trust::client_config(subject.config)?),
         (Scheme::Https, Some(path)) => Trust::Verified(trust::client_config_with(subject.config, path)?),
     };
+    let target = Target { origin: origin.clone(), trust, protocol: upstream.protocol };
     let Some(path) = &upstream.health_path else {
-        let _stream = get::connect(origin, &trust).await?;
+        let _connected = get::connect(&target).await?;
         return Ok(None);
     };
-    let (status, _) = get::get(origin, &trust, path, &[]).await?;
+    let (status, _) = get::get(&target, path, &[]).await?;
     Ok(Some(status.as_u16()))
 }
 

@@ -15,8 +15,9 @@
 //!   takes the path of the Unix socket
 //! ```
 //!
-//! Until "ready" the predecessor serves as if nothing was; when the successor ends before, it goes on. Both hold the
-//! same sockets, so no connection is refused or lost in between.
+//! Until "ready" the predecessor serves as if nothing was; when the successor ends before, or is not ready in time, it
+//! goes on. What can fail at the successor's comes before "ready", so that never both end. Both hold the same sockets, so
+//! no connection is refused or lost in between.
 
 mod activation;
 mod notify;

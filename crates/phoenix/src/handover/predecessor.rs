@@ -1,10 +1,11 @@
 //! The side of the new process: asks the one that serves for its sockets, and tells it when to stop.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tokio::net::UnixStream;
+use tokio::time::error::Elapsed;
 
 use super::Named;
 use super::wire::{self, GREETING, READY, TALK_TIMEOUT, YOURS};
@@ -12,6 +13,7 @@ use super::wire::{self, GREETING, READY, TALK_TIMEOUT, YOURS};
 /// The process that serves until we do.
 pub(crate) struct Predecessor {
     stream: UnixStream,
+    path: PathBuf,
 }
 
 impl Predecessor {
@@ -32,7 +34,7 @@ impl Predecessor {
             Some((greeting, sockets)) if greeting == GREETING => {
                 let sockets = wire::sockets(sockets, descriptors)?;
                 tracing::info!(sockets = sockets.len(), "taking over from the process that serves now");
-                Ok(Some((Self { stream }, sockets)))
+                Ok(Some((Self { stream, path: path.to_owned() }, sockets)))
             }
             Some((other, _)) => bail!("it says {other:?}"),
             None => bail!("it says nothing"),
@@ -40,22 +42,34 @@ impl Predecessor {
     }
 
     /// Tells it that we serve. It drains from then on; returns when it has heard it. When it cannot hear it any more,
-    /// it has ended, and we serve all the same.
-    pub(crate) async fn take_over(self) {
-        let told = async {
-            wire::send(&self.stream, &[READY], &[]).await?;
-            let (lines, _) = wire::receive(&self.stream, TALK_TIMEOUT).await?;
-            anyhow::ensure!(lines == [YOURS], "it says {lines:?}");
-            anyhow::Ok(())
+    /// because it has ended, we serve all the same.
+    ///
+    /// # Errors
+    /// When it has given up on us and a process waits for another successor: it would go on beside us for ever.
+    pub(crate) async fn take_over(self) -> anyhow::Result<()> {
+        let Err(error) = self.tell().await else {
+            tracing::info!("took over; the process that served before finishes its requests and ends");
+            return Ok(());
         };
-        match told.await {
-            Ok(()) => {
-                tracing::info!("took over; the process that served before finishes its requests and ends");
-            }
-            Err(error) => tracing::warn!(
-                error = &*error as &dyn std::error::Error,
-                "the process that served before did not hear that we serve"
-            ),
+        // What was sent to a process that stands still is heard when it goes on: then nobody may be left but us.
+        let may_hear_it = error.is::<Elapsed>();
+        if !may_hear_it && UnixStream::connect(&self.path).await.is_ok() {
+            return Err(error).with_context(|| {
+                let path = self.path.display();
+                format!("the process at {path} no longer waits for this one, and serves; start again")
+            });
         }
+        tracing::warn!(
+            error = &*error as &dyn std::error::Error,
+            "the process that served before did not hear that we serve"
+        );
+        Ok(())
+    }
+
+    async fn tell(&self) -> anyhow::Result<()> {
+        wire::send(&self.stream, &[READY], &[]).await?;
+        let (lines, _) = wire::receive(&self.stream, TALK_TIMEOUT).await?;
+        anyhow::ensure!(lines == [YOURS], "it says {lines:?}");
+        Ok(())
     }
 }

@@ -29,6 +29,9 @@ pub(crate) struct Succession {
 /// The Unix socket; removed with this, unless somebody else took its path.
 struct Place {
     listener: UnixListener,
+    /// Where it is now: beside `path`, or there.
+    at: PathBuf,
+    /// Where the next process looks for it.
     path: PathBuf,
     /// Device and inode of the socket's file.
     identity: (u64, u64),
@@ -36,17 +39,31 @@ struct Place {
 }
 
 impl Succession {
-    /// Listens at `path`, readable by this user only; replaces a socket there, which is a predecessor's.
+    /// Listens beside `path`, readable by this user only, and leaves the socket of a predecessor where it is. All that
+    /// can fail is done here, while the predecessor still serves; see [`Self::take_place`].
     ///
     /// # Errors
     /// When the path cannot be used, or something else is there.
-    pub(crate) fn open(path: Option<&Path>, held: Held) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(path: Option<&Path>, held: Held) -> anyhow::Result<Self> {
         let place = path.map(|path| {
-            Place::open(path).with_context(|| {
+            Place::prepare(path).with_context(|| {
                 format!("{} cannot be used; set PHOENIX_HANDOVER_SOCKET to another path", path.display())
             })
         });
         Ok(Self { held, place: place.transpose()? })
+    }
+
+    /// Takes the path, where the next process finds this one. Nobody else serves any more, so that a failure is no
+    /// reason to end: it costs the next handover.
+    pub(crate) fn take_place(&mut self) {
+        let Some(place) = &mut self.place else { return };
+        if let Err(error) = place.take() {
+            tracing::warn!(
+                path = %place.path.display(),
+                error = &*error as &dyn std::error::Error,
+                "the path of the handover socket was not taken; the next process cannot take over from this one"
+            );
+        }
     }
 
     /// Returns when another process serves in our place, which may be never. Keeps nothing when it is dropped.
@@ -115,13 +132,13 @@ async fn hand_over(candidate: &UnixStream, held: &Held) -> anyhow::Result<()> {
 }
 
 impl Place {
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    /// Made beside the path, so that at no moment nobody answers there, or others may connect.
+    fn prepare(path: &Path) -> anyhow::Result<Self> {
         match fs::symlink_metadata(path) {
             Ok(there) => ensure!(there.file_type().is_socket(), "something that is no socket is there"),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
-        // Made beside it and renamed, so that at no moment nobody answers, or others may connect.
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(UNFINISHED);
         let unfinished = PathBuf::from(unfinished);
@@ -132,19 +149,32 @@ impl Place {
         }
         let listener = UnixListener::bind(&unfinished)?;
         fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o600))?;
-        let made = fs::symlink_metadata(&unfinished)?;
-        fs::rename(&unfinished, path)?;
-        Ok(Self { listener, path: path.to_owned(), identity: (made.dev(), made.ino()), handed_over: false })
+        let identity = identity(&fs::symlink_metadata(&unfinished)?);
+        Ok(Self { listener, at: unfinished, path: path.to_owned(), identity, handed_over: false })
     }
+
+    fn take(&mut self) -> anyhow::Result<()> {
+        ensure!(self.is_there(), "another process that is being started replaced the socket");
+        fs::rename(&self.at, &self.path)?;
+        self.at.clone_from(&self.path);
+        Ok(())
+    }
+
+    /// Whether the socket's file is still this one's.
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.at).is_ok_and(|there| identity(&there) == self.identity)
+    }
+}
+
+fn identity(file: &fs::Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         // After a handover the path belongs to the successor, which may be about to replace it.
-        let ours =
-            fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.identity);
-        if ours && !self.handed_over {
-            let _ = fs::remove_file(&self.path);
+        if self.is_there() && !self.handed_over {
+            let _ = fs::remove_file(&self.at);
         }
     }
 }

@@ -27,6 +27,11 @@ impl Place {
         self.folder.path().join("handover.sock")
     }
 
+    /// Where the socket of a process is that is being started.
+    fn unfinished(&self) -> PathBuf {
+        self.folder.path().join("handover.sock.new")
+    }
+
     async fn gather(&self) -> anyhow::Result<Sockets> {
         Sockets::gather(Some(&self.path()), Activation::default()).await
     }
@@ -37,7 +42,13 @@ impl Place {
         let socket = sockets.listen(Role::Http, configured.parse().expect("an address")).expect("bound");
         let (predecessor, held) = sockets.settle();
         assert!(predecessor.is_none());
-        (Succession::open(Some(&self.path()), held).expect("a handover socket"), socket)
+        (self.succession(held), socket)
+    }
+
+    fn succession(&self, held: Held) -> Succession {
+        let mut succession = Succession::prepare(Some(&self.path()), held).expect("a handover socket");
+        succession.take_place();
+        succession
     }
 
     async fn raw(&self) -> UnixStream {
@@ -60,9 +71,9 @@ async fn the_same_socket_goes_to_the_next_process_and_the_next() {
         assert_eq!(mine.local_addr().expect("an address"), address, "the same, not another free port");
         let (predecessor, held) = sockets.settle();
         assert!(!waits.is_finished());
-        predecessor.expect("it was handed over").take_over().await;
+        predecessor.expect("it was handed over").take_over().await.expect("it hears it");
         tokio::time::timeout(SOON, waits).await.expect("in time").expect("no panic");
-        first = Succession::open(Some(&place.path()), held).expect("the path is free");
+        first = place.succession(held);
         let mut client = std::net::TcpStream::connect(address).expect("connected");
         client.write_all(b"x").expect("written");
         let (accepted, _) = mine.accept().await.expect("accepted");
@@ -91,7 +102,7 @@ async fn a_candidate_that_ends_before_it_is_ready_changes_nothing_and_the_next_m
     let _ = endless.write_all(&[b'x'; 10_000]).await;
     assert!(!waits.is_finished());
     let (predecessor, _) = place.gather().await.expect("handed over").settle();
-    predecessor.expect("there is one").take_over().await;
+    predecessor.expect("there is one").take_over().await.expect("it hears it");
     tokio::time::timeout(SOON, waits).await.expect("in time").expect("no panic");
 }
 
@@ -138,13 +149,59 @@ async fn what_a_killed_process_left_is_replaced_and_a_file_is_not() {
 
     std::fs::write(place.path(), "precious").expect("written");
     let refused =
-        place.gather().await.map(|sockets| Succession::open(Some(&place.path()), sockets.settle().1));
+        place.gather().await.map(|sockets| Succession::prepare(Some(&place.path()), sockets.settle().1));
     let refused = match refused {
         Ok(Err(error)) | Err(error) => format!("{error:#}"),
         Ok(Ok(_)) => panic!("a file is no socket"),
     };
     assert!(refused.contains("PHOENIX_HANDOVER_SOCKET"), "{refused}");
     assert_eq!(std::fs::read_to_string(place.path()).expect("it is there"), "precious");
+}
+
+#[tokio::test]
+async fn a_process_that_is_prepared_leaves_the_path_to_the_one_that_serves() {
+    let place = Place::new();
+    let (mut serving, _socket) = place.serving("127.0.0.1:0").await;
+    let _waits = TaskTracker::new().spawn(async move { serving.next().await });
+    let prepared = || Succession::prepare(Some(&place.path()), Held(Vec::new())).expect("prepared");
+    let first = prepared();
+    assert!(place.unfinished().exists());
+    drop(first);
+    assert!(!place.unfinished().exists(), "it is gone with its process");
+    place.gather().await.expect("the one that serves is still found");
+    // Somebody else puts a socket there meanwhile: it is not taken for ours, nor removed.
+    let mut second = prepared();
+    std::fs::remove_file(place.unfinished()).expect("removed");
+    let _other = std::os::unix::net::UnixListener::bind(place.unfinished()).expect("bound");
+    second.take_place();
+    drop(second);
+    assert!(place.unfinished().exists() && place.path().exists());
+}
+
+#[tokio::test]
+async fn a_process_that_was_given_up_on_ends_where_another_serves_and_serves_where_nobody_does() {
+    let place = Place::new();
+    // Hands over, and what it does then is up to the caller.
+    let serving = tokio::net::UnixListener::bind(place.path()).expect("bound");
+    let hands_over = async || {
+        let (stream, _) = serving.accept().await.expect("accepted");
+        wire::receive(&stream, SOON).await.expect("a greeting");
+        wire::send(&stream, &[wire::GREETING], &[]).await.expect("sent");
+        stream
+    };
+    let (sockets, stream) = tokio::join!(place.gather(), hands_over());
+    let predecessor = sockets.expect("handed over").settle().0.expect("there is one");
+    // It gives up, as after a start that lasts too long.
+    drop(stream);
+    let refused = format!("{:#}", predecessor.take_over().await.expect_err("it serves"));
+    assert!(refused.contains("no longer waits") && refused.contains("handover.sock"), "{refused}");
+
+    // The connection that looked whether somebody is there.
+    drop(serving.accept().await.expect("accepted"));
+    let (sockets, stream) = tokio::join!(place.gather(), hands_over());
+    let predecessor = sockets.expect("handed over").settle().0.expect("there is one");
+    drop((stream, serving));
+    predecessor.take_over().await.expect("nobody else serves");
 }
 
 #[test]

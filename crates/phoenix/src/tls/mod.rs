@@ -16,7 +16,6 @@ mod watch;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -37,6 +36,7 @@ use self::by_name::ByName;
 use self::certificate::{Certificate, Facts};
 use self::files::{PairContent, Unusable};
 use self::slot::{Seen, Slot};
+use self::watch::Told;
 
 const CERTIFICATES: &str = "tls.certificates";
 const ADMIN_CLIENT_CA: &str = "tls.admin_client_ca";
@@ -78,8 +78,8 @@ struct Held {
     authorities: Option<Slot<Authorities>>,
     /// Makes session tickets (RFC 8446 section 4.6.1) under keys that change by themselves.
     tickets: Arc<dyn ProducesTickets>,
-    /// When somebody was warned that certificates end, since the start of the process.
-    warned: Option<Duration>,
+    /// What was said about the end of each certificate, in the same order.
+    told: Vec<Told>,
 }
 
 /// Since the start.
@@ -224,7 +224,8 @@ impl Sources {
             return Err(ConfigErrors::new(errors));
         }
         let tickets = Ticketer::new().map_err(|error| unusable(&error))?;
-        Ok(Held { certificates, authorities, tickets, warned: None })
+        let told = vec![Told::default(); certificates.len()];
+        Ok(Held { certificates, authorities, tickets, told })
     }
 
     fn certificate(

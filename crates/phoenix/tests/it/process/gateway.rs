@@ -11,6 +11,7 @@ use phoenix_testkit::port;
 use phoenix_testkit::process::{Builder, Exit, PhoenixProcess};
 use phoenix_testkit::upstream::{Script, Step, Upstream};
 use phoenix_testkit::wait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +47,23 @@ async fn an_application_at_the_own_address_is_refused_at_the_start() -> Result<(
         let parts = ["leads to Phoenix itself", "PHOENIX_UPSTREAM", "PHOENIX_LISTEN"];
         phoenix.run(&["serve"]).await.failed(2, &parts);
     }
+    Ok(())
+}
+
+// spec: G1
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_an_answer_is_disconnected() -> Result<()> {
+    let app = Upstream::start()?;
+    app.on("/large", Script::bytes(64 * MEBIBYTE));
+    let server = in_front_of(&app).env("PHOENIX_WRITE_TIMEOUT", "1s").start()?;
+    let mut client = tokio::net::TcpStream::connect(server.address()).await?;
+    client.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+    wait::until(SOON, "the request", || async { app.requests() == 1 }).await;
+    wait::until(SOON, "the end of the exchange", || async { app.open() == 0 }).await;
+    // The connection has ended, too: what comes is what the system had taken.
+    let mut rest = Vec::new();
+    let _ = tokio::time::timeout(SOON, client.read_to_end(&mut rest)).await?;
+    ensure!(rest.len() < 64 * MEBIBYTE, "{} bytes came", rest.len());
     Ok(())
 }
 

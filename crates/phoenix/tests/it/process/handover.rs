@@ -183,6 +183,54 @@ async fn a_request_under_way_finishes_at_the_old_process_and_what_the_new_one_en
     Ok(())
 }
 
+/// A process that is to take over from `old`, and may fail.
+fn candidate(old: &PhoenixProcess, folder: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("PHOENIX_LISTEN", old.address().to_string())
+        .env("PHOENIX_HANDOVER_SOCKET", folder.join("handover.sock"))
+        .env("PHOENIX_DATA_DIR", folder.join("data"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+#[tokio::test]
+async fn a_new_process_that_fails_at_the_last_moment_leaves_somebody_who_serves() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let start = sharing(folder.path()).env("PHOENIX_DRAIN_IDLE", "0s");
+    let old = start.clone().start()?;
+    // Where its own socket would be, beside the one in use, there is something that cannot be removed.
+    let in_the_way = folder.path().join("handover.sock.new");
+    std::fs::create_dir(&in_the_way)?;
+    let failed = tokio::time::timeout(SOON, candidate(&old, folder.path()).output()).await??;
+    assert!(!failed.status.success());
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.contains("PHOENIX_HANDOVER_SOCKET"), "{said}");
+    assert_eq!(old.client().get("/readyz").send().await?.status, 200);
+    assert!(!old.stderr().contains("another process serves"), "{}", old.stderr());
+    std::fs::remove_dir(&in_the_way)?;
+
+    // It cannot say that it serves, but it does, and the next one finds it.
+    let full = std::fs::File::options().write(true).open("/dev/full")?;
+    let stderr = folder.path().join("stderr");
+    let mut silent =
+        candidate(&old, folder.path()).stdout(full).stderr(std::fs::File::create(&stderr)?).spawn()?;
+    assert_eq!(ends_promptly(&old), Exit::Code(0));
+    wait::until(SOON, "it to say that nobody was told", async || {
+        std::fs::read_to_string(&stderr).is_ok_and(|said| said.contains("nobody was told"))
+    })
+    .await;
+    assert!(silent.try_wait()?.is_none(), "it serves");
+    assert_eq!(old.client().get("/readyz").send().await?.status, 200);
+    let next = next(&start, &old)?;
+    assert!(tokio::time::timeout(SOON, silent.wait()).await??.success());
+    assert_eq!(next.client().get("/readyz").send().await?.status, 200);
+    Ok(())
+}
+
 #[tokio::test]
 async fn when_the_new_process_dies_before_it_is_ready_the_old_one_goes_on() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -192,15 +240,10 @@ async fn when_the_new_process_dies_before_it_is_ready_the_old_one_goes_on() -> R
     let old = start.clone().start()?;
     // It cannot come up while the database hangs.
     postgres.pause()?;
-    let mut new = Command::new(BINARY)
-        .current_dir(folder.path())
-        .env_clear()
-        .env("PHOENIX_LISTEN", old.address().to_string())
-        .env("PHOENIX_HANDOVER_SOCKET", folder.path().join("handover.sock"))
+    let mut new = candidate(&old, folder.path())
         .env("DATABASE_URL", &url)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
         .spawn()?;
     wait::until(SOON, "the new process to ask", async || old.stderr().contains("a new process takes over"))
         .await;

@@ -310,3 +310,19 @@ async fn last_seens_that_wait_are_written_to_postgresql() -> Result<()> {
     let url = Postgres::shared().create_database();
     last_seens_are_written(phoenix().env("DATABASE_URL", &url), Some(&url)).await
 }
+
+#[tokio::test]
+async fn a_connection_of_http2_to_an_application_does_not_hold_up_the_end() -> Result<()> {
+    // Any server that speaks HTTP/2 will do.
+    let app = phoenix().start()?;
+    let server = phoenix()
+        .env("PHOENIX_UPSTREAM", format!("http://{}", app.address()))
+        .env("PHOENIX_GATEWAY_PROTOCOL", "http2")
+        .env("PHOENIX_DRAIN_TIMEOUT", "1m")
+        .start()?;
+    let answer = server.client().get("/of-the-application").send().await?;
+    ensure!(answer.headers.get("via").is_some_and(|via| via.as_bytes().starts_with(b"2.0 ")), "{answer:?}");
+    server.ask_to_end()?;
+    assert_eq!(ends_promptly(&server), Exit::Code(0));
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! Settings that are broken in one way each.
 
-use super::{SetUp, assert_found};
+use super::{SetUp, assert_found, findings, report};
 
 /// Variables, id, state, a part of the advice.
 type Broken = (&'static [(&'static str, &'static str)], &'static str, &'static str, &'static str);
@@ -100,5 +100,21 @@ async fn broken_settings_are_found_with_advice() {
         let set_up =
             variables.iter().fold(SetUp::embedded(), |set_up, (name, value)| set_up.env(name, value));
         assert_found(&set_up.run().await, id, state, advice);
+    }
+}
+
+#[tokio::test]
+async fn whom_the_limits_leave_out_is_counted_in_all_lists() {
+    let class = r#"{ auth = { exempt = ["192.0.2.0/24", "198.51.100.0/24"] } }"#;
+    for (everywhere, classes, expected) in [
+        ("", "", "nobody"),
+        ("10.1.0.0/16", "", "1 networks"),
+        ("", class, "0 networks from everything, 2 from single classes"),
+        ("10.1.0.0/16", class, "1 networks from everything, 2 from single classes"),
+    ] {
+        let set_up = SetUp::embedded().env("PHOENIX_LIMITS_EXEMPT", everywhere);
+        let set_up = if classes.is_empty() { set_up } else { set_up.env("PHOENIX_LIMITS_CLASSES", classes) };
+        let report = report(&set_up.run().await);
+        assert_eq!(findings(&report, "configuration.limits-exempt")[0]["found"], expected);
     }
 }
