@@ -61,6 +61,19 @@ enum Command {
         #[arg(long)]
         until_stdin_closes: bool,
     },
+    /// The bare proxy that Phoenix is compared with
+    #[command(hide = true)]
+    BenchBareProxy {
+        /// Where to listen
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// The application
+        #[arg(long)]
+        origin: SocketAddr,
+        /// End when standard input is closed
+        #[arg(long)]
+        until_stdin_closes: bool,
+    },
 }
 
 fn main() -> Result<ExitCode> {
@@ -81,6 +94,13 @@ fn main() -> Result<ExitCode> {
                 bench::reference::end_with_stdin();
             }
             bench::proxy::serve_origin(listen)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::BenchBareProxy { listen, origin, until_stdin_closes } => {
+            if until_stdin_closes {
+                bench::reference::end_with_stdin();
+            }
+            bench::proxy::serve_bare(listen, origin)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -44,9 +44,17 @@ impl ReferenceServer {
     /// # Errors
     /// See [`Self::start`].
     pub fn start_command(program: &std::path::Path, prefix: &[String], name: &str) -> Result<Self> {
+        Self::start_with(program, prefix, &[name])
+    }
+
+    /// The same with arguments.
+    ///
+    /// # Errors
+    /// See [`Self::start`].
+    pub fn start_with(program: &std::path::Path, prefix: &[String], arguments: &[&str]) -> Result<Self> {
         let mut words = prefix.iter().map(std::ffi::OsString::from).chain([program.as_os_str().to_owned()]);
         let mut command = Command::new(words.next().context("a program to start")?);
-        command.args(words).args([name, "--until-stdin-closes"]);
+        command.args(words).args(arguments).arg("--until-stdin-closes");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("start it")?;
         let pipe = child.stdin.take().context("its standard input")?;
         let mut line = String::new();

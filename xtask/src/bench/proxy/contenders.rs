@@ -1,5 +1,5 @@
-//! The proxies of `overhead`, all in front of the same application and on the same core: nginx, HAProxy, Phoenix as a
-//! plain proxy, and Phoenix with authentication, identity and limits.
+//! The proxies of `overhead`, all in front of the same application and on the same core: nginx, HAProxy, a bare proxy of
+//! the libraries that Phoenix uses, Phoenix as a plain proxy, and Phoenix with authentication, identity and limits.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +11,7 @@ use phoenix_testkit::programs::{Kind, Program};
 
 use crate::bench::me::seed;
 use crate::bench::pin::{self, Cores};
+use crate::bench::reference::ReferenceServer;
 
 /// Sessions that ask, each of a user of its own; all of them in memory.
 pub(super) const SESSIONS: usize = 1000;
@@ -25,6 +26,7 @@ const CLASSES: &str = r#"{api = {windows = ["1000/1s", "10000/1m"], block = "5m"
 pub(super) struct Contenders {
     pub(super) nginx: Program,
     pub(super) haproxy: Program,
+    pub(super) bare: ReferenceServer,
     pub(super) plain: PhoenixProcess,
     pub(super) protected: PhoenixProcess,
     /// Of the sessions in `protected`.
@@ -40,6 +42,9 @@ impl Contenders {
         for program in [&nginx, &haproxy] {
             pin::process(program.pid().context("a proxy that has just been started runs")?, cores.server);
         }
+        let this = std::env::current_exe().context("find this program")?;
+        let arguments = ["bench-bare-proxy", "--origin", &origin.to_string()];
+        let bare = ReferenceServer::start_with(&this, &pin::prefix(cores.server), &arguments)?;
         let builder = || {
             PhoenixProcess::builder(phoenix)
                 .run_under(cores.server_prefix())
@@ -56,7 +61,7 @@ impl Contenders {
         drop(protected.clone().start()?);
         let tokens = seed::fill(&database, SESSIONS)?;
         let protected = protected.start()?;
-        Ok(Self { nginx, haproxy, plain, protected, tokens, _postgres: postgres })
+        Ok(Self { nginx, haproxy, bare, plain, protected, tokens, _postgres: postgres })
     }
 }
 

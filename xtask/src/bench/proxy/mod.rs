@@ -4,6 +4,7 @@
 //! Progress goes to standard error. Each of `PARTS` starts what it needs: PostgreSQL, nginx, HAProxy and npm as the
 //! tests have them.
 
+mod bare;
 mod bodies;
 mod contenders;
 mod origin;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+pub use bare::serve as serve_bare;
 pub use origin::serve as serve_origin;
 
 use super::report::Bar;

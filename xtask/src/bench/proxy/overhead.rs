@@ -88,16 +88,17 @@ fn line_up(
     contenders: &Contenders,
     path: &str,
     plan: impl Fn(SocketAddr, Requests) -> Plan,
-) -> Result<[Contender; 4]> {
+) -> Result<[Contender; 5]> {
     let runs = "a proxy that has been started runs";
-    let Contenders { nginx, haproxy, plain: bare, protected, tokens, .. } = contenders;
+    let Contenders { nginx, haproxy, bare, plain: open, protected, tokens, .. } = contenders;
     let contender = |name, pid: Option<u32>, address, requests| {
         anyhow::Ok(Contender { name, pid: pid.context(runs)?, plan: plan(address, requests) })
     };
     Ok([
         contender("nginx", nginx.pid(), nginx.address(), plain(path))?,
         contender("HAProxy", haproxy.pid(), haproxy.address(), plain(path))?,
-        contender("Phoenix, all off", bare.pid(), bare.address(), plain(path))?,
+        contender("bare hyper", Some(bare.pid()), bare.address(), plain(path))?,
+        contender("Phoenix, all off", open.pid(), open.address(), plain(path))?,
         contender(
             "Phoenix, identity and limits",
             protected.pid(),
@@ -107,10 +108,10 @@ fn line_up(
     ])
 }
 
-fn throughput(size: &str, all: &[Contender; 4], rounds: usize) -> Result<Vec<Bar>> {
-    let mut turns: Vec<[Turn; 4]> = Vec::new();
+fn throughput(size: &str, all: &[Contender; 5], rounds: usize) -> Result<Vec<Bar>> {
+    let mut turns: Vec<[Turn; 5]> = Vec::new();
     for round in 0..rounds {
-        let mut results = [Turn::default(); 4];
+        let mut results = [Turn::default(); 5];
         for (contender, result) in all.iter().zip(&mut results) {
             *result = turn(contender).with_context(|| contender.name)?;
         }
@@ -118,7 +119,7 @@ fn throughput(size: &str, all: &[Contender; 4], rounds: usize) -> Result<Vec<Bar
         eprintln!("overhead, {size}, round {}: {}", round + 1, shown.join(", "));
         turns.push(results);
     }
-    let middle = |of: &dyn Fn(&[Turn; 4]) -> f64| median(turns.iter().map(of));
+    let middle = |of: &dyn Fn(&[Turn; 5]) -> f64| median(turns.iter().map(of));
     let mut bars = Vec::new();
     for (number, contender) in all.iter().enumerate() {
         let name = format!("{size}: {}", contender.name);
@@ -128,9 +129,10 @@ fn throughput(size: &str, all: &[Contender; 4], rounds: usize) -> Result<Vec<Bar
     }
     let ratio = |number: usize| middle(&|turn| turn[number].per_second / turn[0].per_second);
     bars.push(Bar::info(format!("{size}: HAProxy, ratio to nginx"), ratio(1), ""));
-    bars.push(Bar::at_least(format!("{size}: Phoenix, all off, ratio to nginx"), ratio(2), "", PLAIN_RATIO));
+    bars.push(Bar::info(format!("{size}: bare hyper, ratio to nginx"), ratio(2), ""));
+    bars.push(Bar::at_least(format!("{size}: Phoenix, all off, ratio to nginx"), ratio(3), "", PLAIN_RATIO));
     let name = format!("{size}: Phoenix, identity and limits, ratio to nginx");
-    bars.push(Bar::at_least(name, ratio(3), "", PROTECTED_RATIO));
+    bars.push(Bar::at_least(name, ratio(4), "", PROTECTED_RATIO));
     Ok(bars)
 }
 
