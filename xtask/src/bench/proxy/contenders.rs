@@ -16,9 +16,9 @@ use crate::bench::reference::ReferenceServer;
 /// Sessions that ask, each of a user of its own; all of them in memory.
 pub(super) const SESSIONS: usize = 1000;
 /// Nothing is matched but this, and it needs no identity.
-const PLAIN: &str = r#"[{path = "/{*rest}", auth = "none"}]"#;
+pub const OPEN: &str = r#"[{path = "/{*rest}", auth = "none"}]"#;
 /// Every request needs an identity and is counted.
-const PROTECTED: &str = r#"[{path = "/{*rest}", auth = "required", class = "api"}]"#;
+pub const PROTECTED: &str = r#"[{path = "/{*rest}", auth = "required", class = "api"}]"#;
 /// Two windows that nobody here can fill.
 const CLASSES: &str = r#"{api = {windows = ["1000/1s", "10000/1m"], block = "5m", key = "principal"}}"#;
 
@@ -53,7 +53,7 @@ impl Contenders {
                 // The others write no line for each request, either.
                 .env("PHOENIX_LOG", "warn")
         };
-        let plain = builder().env("PHOENIX_LIMITS", "false").env("PHOENIX_GATEWAY_ROUTES", PLAIN).start()?;
+        let plain = builder().env("PHOENIX_LIMITS", "false").env("PHOENIX_GATEWAY_ROUTES", OPEN).start()?;
         let postgres = Postgres::builder().fsync(false).start()?;
         let database = postgres.create_database();
         let protected = protected(builder(), &database);

@@ -19,7 +19,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 pub use bare::serve as serve_bare;
-pub use origin::serve as serve_origin;
+pub use contenders::{OPEN, PROTECTED};
+pub use origin::{LARGE, SMALL, serve as serve_origin};
+pub use overhead::{plain, signed_in};
 
 use super::report::Bar;
 use super::{Bench, Context};

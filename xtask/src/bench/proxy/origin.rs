@@ -11,9 +11,9 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 /// Answers, by the path that asks for them.
-pub(super) const SMALL: &str = "/api/items/1k";
+pub const SMALL: &str = "/api/items/1k";
 /// See [`SMALL`].
-pub(super) const LARGE: &str = "/api/items/64k";
+pub const LARGE: &str = "/api/items/64k";
 
 const LISTENER: Token = Token(usize::MAX);
 /// Largest head of a request.

@@ -10,11 +10,12 @@ use anyhow::{Context, Result};
 
 use super::contenders::Contenders;
 use super::{millis, origin};
+use crate::bench::cpu;
 use crate::bench::load::{self, Plan, Requests};
 use crate::bench::pin::Cores;
 use crate::bench::reference::ReferenceServer;
 use crate::bench::report::{Bar, interleaved, median};
-use crate::bench::{build, cpu};
+use crate::dist;
 
 const CONNECTIONS: usize = 64;
 /// Of nginx's throughput, with everything off.
@@ -43,7 +44,8 @@ struct Turn {
 }
 
 pub(super) fn run(quick: bool) -> Result<Vec<Bar>> {
-    let program = build::release("phoenix", "phoenix")?;
+    // What users get.
+    let program = dist::optimised()?;
     let cores = Cores::detect();
     let this = std::env::current_exe().context("find this program")?;
     // Beside the load, not beside the proxies.
@@ -70,12 +72,15 @@ pub(super) fn run(quick: bool) -> Result<Vec<Bar>> {
     Ok(bars)
 }
 
-fn plain(path: &str) -> Requests {
+/// Requests of nobody.
+#[must_use]
+pub fn plain(path: &str) -> Requests {
     Requests::Same(load::request("GET", path, &[("host", "127.0.0.1"), ("accept", "*/*")], b""))
 }
 
 /// The same request with the cookie of each session in turn.
-fn signed_in(path: &str, tokens: &[String]) -> Requests {
+#[must_use]
+pub fn signed_in(path: &str, tokens: &[String]) -> Requests {
     let request = |token: &String| {
         let cookie = format!("phoenix_session={token}");
         load::request("GET", path, &[("host", "127.0.0.1"), ("accept", "*/*"), ("cookie", &cookie)], b"")
