@@ -35,15 +35,16 @@ pub(super) const BENCH: Bench = Bench {
 
 /// What can be run alone.
 pub(super) const PARTS: &[&str] =
-    &["overhead", "websocket", "upload", "restart", "versions", "app", "conformance"];
+    &["overhead", "latency", "websocket", "upload", "restart", "versions", "app", "conformance"];
 
 /// Measures, in the quick form or the full one.
 type Part = fn(bool) -> Result<Vec<Bar>>;
 
 fn run(context: Context) -> Result<Vec<Bar>> {
     let mut bars = Vec::new();
-    let parts: [Part; 7] = [
+    let parts: [Part; 8] = [
         overhead::run,
+        overhead::run_latency,
         websocket::run,
         bodies::run,
         restart::run,

@@ -1,4 +1,4 @@
-//! Part `overhead`: requests a second through Phoenix beside nginx and HAProxy, and the latency it adds.
+//! Parts `overhead` and `latency`: requests a second through Phoenix beside nginx and HAProxy, and the latency it adds.
 //!
 //! The proxies have one core; application and load share the other. So a throughput is the proxy's only while the proxy
 //! has its core busy, which is shown; processor time per request does not depend on it.
@@ -12,7 +12,7 @@ use super::contenders::Contenders;
 use super::{millis, origin};
 use crate::bench::cpu;
 use crate::bench::load::{self, Plan, Requests};
-use crate::bench::pin::Cores;
+use crate::bench::pin::{self, Cores};
 use crate::bench::reference::ReferenceServer;
 use crate::bench::report::{Bar, interleaved, median};
 use crate::dist;
@@ -43,15 +43,41 @@ struct Turn {
     cpu_us: f64,
 }
 
+/// All who take part, and the application behind them.
+struct Field {
+    cores: Cores,
+    origin: ReferenceServer,
+    contenders: Contenders,
+}
+
+impl Field {
+    fn start() -> Result<Self> {
+        // What users get.
+        let program = dist::optimised()?;
+        let cores = Cores::detect();
+        let this = std::env::current_exe().context("find this program")?;
+        // Beside the load, not beside the proxies.
+        let origin = ReferenceServer::start_command(&this, &pin::prefix(cores.load), "bench-origin")?;
+        let contenders = Contenders::start(&program, cores, origin.address())?;
+        Ok(Self { cores, origin, contenders })
+    }
+}
+
+/// The latency that Phoenix and nginx add.
+pub(super) fn run_latency(quick: bool) -> Result<Vec<Bar>> {
+    let field = Field::start()?;
+    let Field { cores, origin, contenders } = &field;
+    // All sessions are in memory, as they are after the throughput of the other part. A few at a time: many unknown tokens
+    // at once from one address are made up, as far as Phoenix can tell.
+    let asked = signed_in(origin::SMALL, &contenders.tokens);
+    let first = Plan { connections: 8, core: cores.load, ..Plan::new(contenders.protected.address(), asked) };
+    load::closed_loop(&first)?.ensure_clean()?;
+    latency(contenders, origin.address(), *cores, quick)
+}
+
 pub(super) fn run(quick: bool) -> Result<Vec<Bar>> {
-    // What users get.
-    let program = dist::optimised()?;
-    let cores = Cores::detect();
-    let this = std::env::current_exe().context("find this program")?;
-    // Beside the load, not beside the proxies.
-    let beside = crate::bench::pin::prefix(cores.load);
-    let origin = ReferenceServer::start_command(&this, &beside, "bench-origin")?;
-    let contenders = Contenders::start(&program, cores, origin.address())?;
+    let field = Field::start()?;
+    let Field { cores, origin, contenders } = &field;
     let mut bars = Vec::new();
     for (name, path) in [("1 KB", origin::SMALL), ("64 KB", origin::LARGE)] {
         let seconds = if quick { 2 } else { 5 };
@@ -65,10 +91,9 @@ pub(super) fn run(quick: bool) -> Result<Vec<Bar>> {
         let direct = load::closed_loop(&plan(origin.address(), plain(path)))?;
         direct.ensure_clean()?;
         bars.push(Bar::info(format!("{name}: the application alone"), direct.per_second(), "1/s"));
-        let all = line_up(&contenders, path, plan)?;
+        let all = line_up(contenders, path, plan)?;
         bars.extend(throughput(name, &all, if quick { 3 } else { 7 })?);
     }
-    bars.extend(latency(&contenders, origin.address(), cores, quick)?);
     Ok(bars)
 }
 
