@@ -229,7 +229,7 @@ mod tests {
             let issued_at = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
             Some(Assertion {
                 value,
-                stamp: AssertionStamp { keys: self.keys.load(Ordering::Relaxed), issued_at },
+                stamp: AssertionStamp { keys: self.keys.load(Ordering::Relaxed), issued_at, reusable_for: 9 },
             })
         }
 

@@ -186,6 +186,8 @@ pub struct AssertionStamp {
     pub keys: u64,
     /// Seconds since 1970.
     pub issued_at: u64,
+    /// So many seconds it may be sent again.
+    pub reusable_for: u64,
 }
 
 /// Signs who a caller is, so that an application need not trust its network.

@@ -55,6 +55,9 @@ pub struct AssertionStamp {
     pub keys: u64,
     /// `iat`: seconds since 1970.
     pub issued_at: u64,
+    /// So many seconds it may be handed out again: from a quarter to half of its life, other for each session. What was
+    /// made at one moment, after a start for example, is not made anew at one moment.
+    pub reusable_for: u64,
 }
 
 /// Makes assertions. Shared by all requests.
@@ -134,6 +137,11 @@ impl Weighter<Place, Arc<Kept>> for ByBytes {
     }
 }
 
+/// One from the future is of a clock that was set back.
+fn is_young(stamp: AssertionStamp, now: u64) -> bool {
+    now.checked_sub(stamp.issued_at).is_some_and(|age| age <= stamp.reusable_for)
+}
+
 impl AssertionMint {
     /// Assertions of `issuer` (`iss`) that count for `lifetime`, in whole seconds.
     ///
@@ -189,13 +197,20 @@ impl AssertionMint {
         let wanted = Wanted { session: subject.session, audience };
         if let Some(kept) = self.cache.get(&wanted)
             && kept.assertion.stamp.keys == keys.number
-            && self.is_young(kept.assertion.stamp, now)
+            && is_young(kept.assertion.stamp, now)
             && kept.says(subject)
         {
             return Some(kept.assertion.clone());
         }
         let value = self.sign(subject, audience, &keys.set, now)?;
-        let assertion = Assertion { value, stamp: AssertionStamp { keys: keys.number, issued_at: now } };
+        let assertion = Assertion {
+            value,
+            stamp: AssertionStamp {
+                keys: keys.number,
+                issued_at: now,
+                reusable_for: self.reusable_for(subject.session),
+            },
+        };
         let kept = Kept {
             assertion: assertion.clone(),
             user: subject.user,
@@ -208,16 +223,17 @@ impl AssertionMint {
     }
 
     /// Whether an assertion with this stamp may be handed out again at `now`, for the same subject and audience: the
-    /// keys are the same, and at least half its life is left.
+    /// keys are the same, and it is young enough; then at least half its life is left.
     #[must_use]
     pub fn serves(&self, stamp: AssertionStamp, now: SystemTime) -> bool {
         let now = unix_seconds(now);
-        self.is_young(stamp, now) && self.keys.are(stamp.keys, now)
+        is_young(stamp, now) && self.keys.are(stamp.keys, now)
     }
 
-    /// Whether at least half its life is left. One from the future is of a clock that was set back.
-    fn is_young(&self, stamp: AssertionStamp, now: u64) -> bool {
-        now.checked_sub(stamp.issued_at).is_some_and(|age| age <= self.lifetime_seconds / 2)
+    fn reusable_for(&self, session: Uuid) -> u64 {
+        let (_, low) = session.as_u64_pair();
+        let quarter = self.lifetime_seconds / 4;
+        quarter + low % (self.lifetime_seconds / 2 - quarter + 1)
     }
 
     fn sign(

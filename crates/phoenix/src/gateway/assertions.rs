@@ -85,12 +85,14 @@ impl Assertions for AssertionSigner {
             role: subject.role,
         };
         let assertion::Assertion { value, stamp } = self.mint.assertion(&subject, audience, now)?;
-        let stamp = AssertionStamp { keys: stamp.keys, issued_at: stamp.issued_at };
+        let assertion::AssertionStamp { keys, issued_at, reusable_for } = stamp;
+        let stamp = AssertionStamp { keys, issued_at, reusable_for };
         Some(Assertion { value, stamp })
     }
 
     fn serves(&self, stamp: AssertionStamp, now: SystemTime) -> bool {
-        let stamp = assertion::AssertionStamp { keys: stamp.keys, issued_at: stamp.issued_at };
+        let AssertionStamp { keys, issued_at, reusable_for } = stamp;
+        let stamp = assertion::AssertionStamp { keys, issued_at, reusable_for };
         self.mint.serves(stamp, now)
     }
 

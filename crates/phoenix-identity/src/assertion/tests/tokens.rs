@@ -34,21 +34,38 @@ fn a_token_says_who_it_is_about_and_for_whom() {
 fn a_token_is_used_again_until_half_its_life_is_over() {
     let mint = mint();
     let first = token(&mint, &ada(2), "app", NOW);
-    assert_eq!(token(&mint, &ada(2), "app", NOW + 30), first);
+    let young = mint.assertion(&ada(2), "app", at(NOW)).expect("an assertion").stamp.reusable_for;
+    assert!((15..=30).contains(&young), "{young}");
+    assert_eq!(token(&mint, &ada(2), "app", NOW + young), first);
     assert_eq!(mint.signed(), 1);
-    let second = token(&mint, &ada(2), "app", NOW + 31);
+    let second = token(&mint, &ada(2), "app", NOW + young + 1);
     assert_ne!(second, first);
-    assert_eq!(token(&mint, &ada(2), "app", NOW + 32), second);
+    assert_eq!(token(&mint, &ada(2), "app", NOW + young + 2), second);
     // The clock was set back: what claims to be made later is of no use.
-    assert_ne!(token(&mint, &ada(2), "app", NOW + 30), second);
+    assert_ne!(token(&mint, &ada(2), "app", NOW + young), second);
     assert_eq!(mint.signed(), 3);
+}
+
+#[test]
+fn tokens_that_were_made_at_one_moment_are_not_all_made_anew_at_one() {
+    let mint = mint();
+    let mut renewals = [0; 31];
+    for session in 0..1600 {
+        let mut subject = ada(2);
+        subject.session = Uuid::from_u128(session);
+        let stamp = mint.assertion(&subject, "app", at(NOW)).expect("an assertion").stamp;
+        renewals[usize::try_from(stamp.reusable_for).expect("at most half a minute")] += 1;
+    }
+    assert_eq!(renewals[..15].iter().sum::<i32>(), 0, "not before a quarter of their life");
+    assert!(renewals[15..].iter().all(|count| *count == 100), "{renewals:?}");
 }
 
 #[test]
 fn who_keeps_a_token_is_told_when_it_may_not_be_used_again() {
     let mint = mint();
     let stamp = mint.assertion(&ada(2), "app", at(NOW)).expect("an assertion").stamp;
-    for (second, serves) in [(0, true), (30, true), (31, false)] {
+    let young = stamp.reusable_for;
+    for (second, serves) in [(0, true), (young, true), (young + 1, false)] {
         assert_eq!(mint.serves(stamp, at(NOW + second)), serves, "{second}");
     }
     assert!(!mint.serves(stamp, at(NOW - 1)), "the clock was set back");
