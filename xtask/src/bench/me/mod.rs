@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::pin::Cores;
 use super::report::Bar;
-use super::{Bench, Context, build};
+use super::{Bench, Context};
 
 /// The entry of the list.
 pub(super) const BENCH: Bench = Bench {
@@ -58,7 +58,8 @@ fn run(context: Context) -> Result<Vec<Bar>> {
 
 impl Stage {
     fn set_up(quick: bool) -> Result<Self> {
-        let program = build::release("phoenix", "phoenix")?;
+        // What users get.
+        let program = crate::dist::optimised()?;
         // Nothing here depends on surviving a crash of the machine.
         let postgres = Postgres::builder().fsync(false).setting("shared_buffers", "1GB").start()?;
         let database_url = postgres.create_database();
