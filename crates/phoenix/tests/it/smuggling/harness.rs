@@ -199,6 +199,8 @@ impl Gateway {
             }
         }
         assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+        // Added up by `cargo xtask bench proxy --part conformance`.
+        println!("HTTP/1.1: {} cases", cases.len());
     }
 
     async fn try_case(&self, case: &Case) -> Result<(), String> {
