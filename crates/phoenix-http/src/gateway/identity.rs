@@ -37,7 +37,8 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
-fn reads_as_identity(name: &str) -> bool {
+/// Whether a name is one of ours, or an application may take it for one.
+pub(crate) fn reads_as_identity(name: &str) -> bool {
     let name = name.as_bytes();
     let reads_as = |header: &HeaderName| {
         let header = header.as_str().as_bytes();

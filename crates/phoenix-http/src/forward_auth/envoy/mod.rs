@@ -28,7 +28,7 @@ use super::{BadHeader, Described};
 use crate::answer::Trace;
 use crate::body::Body;
 use crate::client_ip::Peer;
-use crate::gateway::IDENTITY_HEADERS;
+use crate::gateway::{IDENTITY_HEADERS, reads_as_identity};
 use crate::problem::{Kind, Problem};
 use crate::stack::Shared;
 
@@ -157,11 +157,7 @@ fn message_in(body: &[u8]) -> Result<CheckRequest, Failure> {
 
 /// Headers that an application may take for one about the caller: some read whatever is no letter or digit as `-`.
 fn lookalikes(headers: &HeaderMap) -> Vec<String> {
-    let reads_as_ours = |name: &&HeaderName| {
-        let read = name.as_str().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
-        IDENTITY_HEADERS.iter().any(|header| *header == *read)
-    };
-    headers.keys().filter(reads_as_ours).map(ToString::to_string).collect()
+    headers.keys().filter(|name| reads_as_identity(name.as_str())).map(ToString::to_string).collect()
 }
 
 /// The verdict in Envoy's words. Whatever of the client's speaks about the caller is removed, except what is set anew:
