@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -138,6 +138,7 @@ async fn serve<S, F, A>(
     let hold = ConnectionHold(Arc::new(place));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = marker.clone().begin();
+        under_way.has_body(!request.body().is_end_stream());
         let (mut wants_upgrade, mut is_coded) = (false, false);
         // One pass: most requests have neither, and a look-up costs as much.
         for name in request.headers().keys() {
@@ -149,13 +150,16 @@ async fn serve<S, F, A>(
         }
         let in_doubt = request.method() == Method::CONNECT || (is_coded && is_coding_odd(request.headers()));
         answer(request).map(move |mut response| {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                under_way.becomes_tunnel();
+            }
             if protocol == Protocol::Http1 && (in_doubt || under_way.is_last()) {
                 say_it_is_the_last(&mut response);
             }
             Ok::<_, Infallible>(response.map(|body| Marked { body, _under_way: under_way }))
         })
     });
-    let stream = Flowing { stream, flow: watched.flow() };
+    let stream = Flowing::new(stream, watched.flow());
     match protocol {
         Protocol::Http1 => {
             let io = TokioIo::new(Gathering::new(stream));

@@ -1,12 +1,13 @@
-//! How the bytes of an answer go to the socket, and whether they do.
+//! How the bytes of an answer go to the socket, whether they do, and what happens after the last of them.
 //!
 //! Its head and its body lie in different places. Small ones are put together and written at once, because the segments
 //! of a gathered write cost the kernel more than the copy; large ones are gathered, and never copied. Over TLS what is
 //! put together is one record instead of several. Owns no queue: what the socket did not take is asked for again.
 
 use std::io::{IoSlice, Result};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -28,13 +29,26 @@ impl<S> Gathering<S> {
     }
 }
 
-/// A stream that tells whether its client takes what is written.
+/// Bytes that are read at once of what nobody wants.
+const UNWANTED_BYTES: usize = 8 * 1024;
+
+/// A stream that tells whether its client takes what is written, and that is closed in two steps (RFC 9112 section
+/// 9.6). Who closes while the client still sends, as a request that is refused does, makes the client's system reset
+/// the connection, and perhaps throw away the answer before the client has read it. So when all is said the client is
+/// told, and what it sends is read and dropped until it closes too, or the reaper's patience ends.
 pub(super) struct Flowing<S> {
-    pub(super) stream: S,
-    pub(super) flow: Flow,
+    stream: S,
+    flow: Flow,
+    has_said_all: bool,
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Flowing<S> {
+impl<S> Flowing<S> {
+    pub(super) const fn new(stream: S, flow: Flow) -> Self {
+        Self { stream, flow, has_said_all: false }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Flowing<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.flow.note(written.is_pending());
@@ -63,7 +77,31 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Flowing<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self { stream, flow, has_said_all } = &mut *self;
+        let mut stream = Pin::new(stream);
+        if !*has_said_all {
+            let shut_down = stream.as_mut().poll_shutdown(context);
+            flow.note(shut_down.is_pending());
+            ready!(shut_down)?;
+            *has_said_all = true;
+            if flow.may_have_more() {
+                flow.heard();
+            }
+        }
+        // The other direction of a tunnel is somebody's.
+        if flow.is_tunnel() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut unwanted = [MaybeUninit::uninit(); UNWANTED_BYTES];
+        loop {
+            let mut unwanted = ReadBuf::uninit(&mut unwanted);
+            match stream.as_mut().poll_read(context, &mut unwanted) {
+                Poll::Ready(Ok(())) if !unwanted.filled().is_empty() => flow.heard(),
+                Poll::Pending if flow.lingers() => return Poll::Pending,
+                // The client has closed, or there is no reason to wait for it.
+                Poll::Ready(_) | Poll::Pending => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 

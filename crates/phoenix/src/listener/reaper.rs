@@ -1,5 +1,6 @@
-//! Ends connections whose time is over: those that wait too long for a request's header, or for a client that takes
-//! nothing of its answer, that are too old, and all of them when the process drains.
+//! Ends connections whose time is over: those that wait too long for a request's header, for a client that takes
+//! nothing of its answer, or for one that goes on sending after it, that are too old, and all of them when the process
+//! drains.
 //!
 //! An idle HTTP/1.1 connection cannot be closed without a risk: its next request may be on the way. So those that are
 //! too old, and all while the process drains, are first told to answer one more request and to say that it was the
@@ -20,6 +21,10 @@ use crate::lifecycle::Lifecycle;
 
 /// Time between two looks. A connection is ended at most this much late.
 const TICK: Duration = Duration::from_millis(100);
+/// What a client that was answered still sends is read until it sends nothing for so long.
+const LINGER_SILENCE_MS: u64 = 2_000;
+/// And for no longer than this.
+const LINGER_MS: u64 = 30_000;
 
 /// What a connection is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -69,12 +74,25 @@ pub(super) struct Control {
     under_way: AtomicU64,
     /// When the last answer was complete: since when the connection waits for a header, if none is under way.
     waiting_since_ms: AtomicU64,
-    /// Since when the client takes nothing of what is to be written; [`FLOWING`] while nothing is kept back.
+    /// Since when the client takes nothing of what is to be written; [`NEVER`] while nothing is kept back.
     blocked_since_ms: AtomicU64,
+    /// Since when all is said, and what the client still sends is read; [`NEVER`] before.
+    lingering_since_ms: AtomicU64,
+    /// When it last sent something after that.
+    heard_ms: AtomicU64,
+    /// What the last request began.
+    exchange: AtomicU8,
 }
 
 /// Later than any look.
-const FLOWING: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX;
+
+/// Nothing is left to read once it is answered.
+const BARE: u8 = 0;
+/// A body, of which something may be left.
+const BODY: u8 = 1;
+/// The connection is something else now.
+const TUNNEL: u8 = 2;
 
 /// A connection's place in the reaper's list, until dropped.
 pub(super) struct Watched {
@@ -123,7 +141,10 @@ impl Reaper {
             now_ms: Arc::clone(&self.now_ms),
             opened_ms: now_ms,
             waiting_since_ms: AtomicU64::new(now_ms),
-            blocked_since_ms: AtomicU64::new(FLOWING),
+            blocked_since_ms: AtomicU64::new(NEVER),
+            lingering_since_ms: AtomicU64::new(NEVER),
+            heard_ms: AtomicU64::new(0),
+            exchange: AtomicU8::new(BARE),
             under_way: AtomicU64::new(0),
         });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -139,7 +160,8 @@ impl Reaper {
             let since = control.waiting_since_ms.load(Ordering::Acquire);
             let blocked = now_ms.saturating_sub(control.blocked_since_ms.load(Ordering::Relaxed));
             let is_silent = waits && now_ms.saturating_sub(since) >= self.header_timeout_ms;
-            let order = if is_silent || blocked >= self.write_timeout_ms {
+            let has_lingered = control.has_lingered(now_ms, phase);
+            let order = if is_silent || blocked >= self.write_timeout_ms || has_lingered {
                 CLOSE
             } else if phase == Phase::IdleOver {
                 FINISH
@@ -173,7 +195,7 @@ impl Watched {
         }
     }
 
-    /// For the writes of this connection.
+    /// For the reads and writes of this connection.
     pub(super) fn flow(&self) -> Flow {
         Flow { control: Arc::clone(&self.control), is_blocked: false }
     }
@@ -190,7 +212,18 @@ impl Drop for Watched {
     }
 }
 
-/// Says whether the client takes what is written.
+impl Control {
+    fn has_lingered(&self, now_ms: u64, phase: Phase) -> bool {
+        let since = self.lingering_since_ms.load(Ordering::Acquire);
+        let heard = self.heard_ms.load(Ordering::Relaxed);
+        since != NEVER
+            && (phase == Phase::IdleOver
+                || now_ms.saturating_sub(since) >= LINGER_MS
+                || now_ms.saturating_sub(heard) >= LINGER_SILENCE_MS)
+    }
+}
+
+/// Says whether the client takes what is written, and what it still sends when all is said.
 pub(super) struct Flow {
     control: Arc<Control>,
     is_blocked: bool,
@@ -201,9 +234,33 @@ impl Flow {
     pub(super) fn note(&mut self, is_blocked: bool) {
         if is_blocked != self.is_blocked {
             self.is_blocked = is_blocked;
-            let since = if is_blocked { self.control.now_ms.load(Ordering::Relaxed) } else { FLOWING };
+            let since = if is_blocked { self.control.now_ms.load(Ordering::Relaxed) } else { NEVER };
             self.control.blocked_since_ms.store(since, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the connection goes on as something else.
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.control.exchange.load(Ordering::Relaxed) == TUNNEL
+    }
+
+    /// Whether the client may still be sending what belongs to an answered request.
+    pub(super) fn may_have_more(&self) -> bool {
+        self.control.exchange.load(Ordering::Relaxed) == BODY
+    }
+
+    /// Whether it is worth waiting for more.
+    pub(super) fn lingers(&self) -> bool {
+        self.control.lingering_since_ms.load(Ordering::Relaxed) != NEVER
+    }
+
+    /// From the first call on the connection lingers. Each call says that the client sent something.
+    pub(super) fn heard(&self) {
+        let control = &self.control;
+        let now_ms = control.now_ms.load(Ordering::Relaxed);
+        control.heard_ms.store(now_ms, Ordering::Relaxed);
+        let since = &control.lingering_since_ms;
+        let _ = since.compare_exchange(NEVER, now_ms, Ordering::Release, Ordering::Relaxed);
     }
 }
 
@@ -223,6 +280,16 @@ impl Marker {
 pub(super) struct UnderWay(Arc<Control>);
 
 impl UnderWay {
+    /// Whether the request has a body. Of several at once the last one counts: HTTP/2 resets streams by themselves.
+    pub(super) fn has_body(&self, has_body: bool) {
+        self.0.exchange.store(if has_body { BODY } else { BARE }, Ordering::Relaxed);
+    }
+
+    /// With this answer the connection becomes a tunnel.
+    pub(super) fn becomes_tunnel(&self) {
+        self.0.exchange.store(TUNNEL, Ordering::Relaxed);
+    }
+
     /// Whether the connection ends with the answer to this request.
     pub(super) fn is_last(&self) -> bool {
         self.0.order.load(Ordering::Relaxed) != SERVE
@@ -316,6 +383,33 @@ mod tests {
         assert_eq!((order(&stuck), order(&slow)), (Order::Serve, Order::Serve));
         reaper.look(31_000, Phase::Serving);
         assert_eq!((order(&stuck), order(&slow)), (Order::Close, Order::Serve));
+    }
+
+    #[test]
+    fn a_connection_lingers_while_its_client_sends_but_not_for_ever() {
+        let reaper = reaper();
+        let (silent, busy) = (reaper.watch(), reaper.watch());
+        let _under_way = (silent.marker().begin(), busy.marker().begin());
+        reaper.look(60_000 - LINGER_MS, Phase::Serving);
+        for connection in [&silent, &busy] {
+            connection.flow().heard();
+        }
+        for now_ms in (60_001 - LINGER_MS..60_000).step_by(1_000) {
+            reaper.look(now_ms, Phase::Serving);
+            busy.flow().heard();
+            let is_over = now_ms >= 60_000 - LINGER_MS + LINGER_SILENCE_MS;
+            let expected = if is_over { Order::Close } else { Order::Serve };
+            assert_eq!((order(&silent), order(&busy)), (expected, Order::Serve), "{now_ms}");
+        }
+        reaper.look(60_000, Phase::Serving);
+        assert_eq!(order(&busy), Order::Close);
+        let late = reaper.watch();
+        let _under_way = late.marker().begin();
+        late.flow().heard();
+        reaper.look(60_001, Phase::Draining);
+        assert_eq!(order(&late), Order::Last);
+        reaper.look(60_002, Phase::IdleOver);
+        assert_eq!(order(&late), Order::Close, "the process cannot wait");
     }
 
     #[test]

@@ -75,6 +75,25 @@ async fn a_refused_request_leaves_its_body_behind() {
     front.stop().await;
 }
 
+// Such a client learns of the answer only once all is sent. Were the connection closed before, its system would throw
+// the answer away.
+// spec: G1
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_everything_before_reading_gets_the_answer_of_a_refused_request() {
+    let front = Front::new(Backend::Sqlite).await;
+    let body = vec![b'a'; 8_000_000];
+    for head in ["POST /members/x HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n", "broken\r\n\r\n"] {
+        let mut wire = front.wire().await;
+        wire.write(head).await;
+        wire.write(&body).await;
+        let answer = wire.rest().await;
+        let status = if head.starts_with("POST") { "401" } else { "400" };
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    assert_eq!(front.app.requests(), 0);
+    front.stop().await;
+}
+
 // spec: G1
 #[tokio::test(flavor = "multi_thread")]
 async fn what_belongs_to_one_connection_stays_on_it() {

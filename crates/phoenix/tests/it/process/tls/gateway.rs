@@ -81,3 +81,18 @@ async fn websockets_go_through_https_with_the_code_they_close_with() -> Result<(
     assert_eq!(wire.rest().await, "");
     Ok(())
 }
+
+// spec: G1 G4
+#[tokio::test]
+async fn who_sends_everything_before_reading_gets_the_answer_of_a_refused_request() -> Result<()> {
+    let (authority, folder) = (Authority::new("A")?, Folder::new()?);
+    let file = folder.write("a.pem", &authority.server(&["a.example"])?.both())?;
+    let phoenix = server(&[&file]).start()?;
+    let config = Wanted::new(&authority).config()?;
+    let mut wire = Wire::on(connect(phoenix.address(), &config, "a.example").await?);
+    wire.write("POST /api/auth/login HTTP/1.1\r\nHost: a.example\r\nContent-Length: 8000000\r\n\r\n").await;
+    wire.write(vec![b'a'; 8_000_000]).await;
+    let answer = wire.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 41") && answer.ends_with('}'), "{answer}");
+    Ok(())
+}
