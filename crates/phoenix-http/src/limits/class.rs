@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use phoenix_limit::Rule;
+use phoenix_limit::{Mode, Rule};
 
 use super::counters::Counters;
 use super::networks::Treatment;
@@ -55,6 +55,16 @@ pub enum Count {
     All,
     /// Those that failed. Until that is known a request counts as one that did.
     Failures,
+}
+
+impl Count {
+    /// How a request is counted before it is known whether it failed.
+    pub(crate) const fn mode(self) -> Mode {
+        match self {
+            Self::All => Mode::Count,
+            Self::Failures => Mode::Reserve,
+        }
+    }
 }
 
 /// A class in force.

@@ -3,7 +3,9 @@
 //! Owns which subject is asked about when. The order among the other steps of a request is in `stack.rs`; attempts to
 //! sign in have a gate of their own (`sign_in.rs`), because only their routes know whose account it is.
 
+use std::future::pending;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,11 @@ use super::state::{Held, Limits};
 use super::subject::{LimitedAddress, Subject};
 use crate::gateway::ClassOf;
 use crate::problem::Problem;
+
+/// Longest wait for look-ups of the same client: in that time those that were under way have ended.
+const LOOK_UP_PATIENCE: Duration = Duration::from_secs(1);
+/// Longest pause before it is asked again whether there is room.
+const LOOK_UP_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who sent a request, as far as it is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,12 +125,49 @@ impl Limits {
         limited: &Limited<'_>,
         subject: Subject,
     ) -> Result<(Decision, Option<Held>), Problem> {
-        let Limited { rules, class, rule, .. } = *limited;
-        let mode = if class.count() == Count::Failures { Mode::Reserve } else { Mode::Count };
+        let Limited { class, rule, .. } = *limited;
+        let mode = class.count().mode();
         self.settle_abandoned().await;
         let decision = self.ask(class.scope(), rule, &subject, mode).await;
-        self.tell(self.block(class, rule, &subject, &decision));
-        self.judge(rules, class, rule, &subject, &decision)?;
+        self.conclude(limited, &subject, decision, mode)
+    }
+
+    /// The same for a look-up. Who is refused only because others are being looked up waits for them: they are rarely
+    /// made up, as after a start, when an office full of people is unknown. Whoever waits in vain was not refused by
+    /// policy: the look-ups take too long.
+    async fn wait_for_look_up(
+        self: &Arc<Self>,
+        limited: &Limited<'_>,
+        subject: Subject,
+    ) -> Result<Option<Held>, Problem> {
+        let Limited { class, rule, .. } = *limited;
+        let mode = class.count().mode();
+        self.settle_abandoned().await;
+        let mut patience = pin!(tokio::time::timeout(LOOK_UP_PATIENCE, pending::<()>()));
+        let decision = loop {
+            let decision = self.ask(class.scope(), rule, &subject, mode).await;
+            if mode == Mode::Count || decision.is_admitted() || decision.retry_after > LOOK_UP_PATIENCE {
+                break decision;
+            }
+            tokio::select! {
+                // At the latest after a pause, because what ended may have been another client's, or another node's.
+                _ = tokio::time::timeout(LOOK_UP_PAUSE, self.looked_up.notified()) => {}
+                _ = &mut patience => return Err(Problem::busy()),
+            }
+        };
+        self.conclude(limited, &subject, decision, mode).map(|(_, held)| held)
+    }
+
+    fn conclude(
+        self: &Arc<Self>,
+        limited: &Limited<'_>,
+        subject: &Subject,
+        decision: Decision,
+        mode: Mode,
+    ) -> Result<(Decision, Option<Held>), Problem> {
+        let Limited { rules, class, rule, .. } = *limited;
+        self.tell(self.block(class, rule, subject, &decision));
+        self.judge(rules, class, rule, subject, &decision)?;
         Ok((decision, Held::of(self, &decision, mode)))
     }
 }
@@ -136,11 +180,14 @@ pub(crate) struct LookUp(Option<(Held, Count)>);
 impl LookUp {
     /// `in_vain`: nothing has this credential. What else it came to is not the client's fault.
     pub(crate) async fn settle(self, in_vain: bool) {
-        match self.0 {
-            Some((held, count)) if in_vain || count == Count::All => held.confirm().await,
-            Some((held, _)) => held.refund().await,
-            None => {}
+        let Some((held, count)) = self.0 else { return };
+        let limits = Arc::clone(held.limits());
+        if in_vain || count == Count::All {
+            held.confirm().await;
+        } else {
+            held.refund().await;
         }
+        limits.looked_up.notify_one();
     }
 }
 
@@ -190,7 +237,7 @@ impl Gate {
     /// Without it, a storm of made-up tokens would reach the database: what a token names is known only after.
     pub(crate) async fn reserve_look_up(&self, limits: &Arc<Limits>) -> Result<LookUp, Problem> {
         let Some(limited) = Limited::of_credentials(&self.rules, self.ip) else { return Ok(LookUp(None)) };
-        let (_, held) = limits.wait_for(&limited, limited.address()).await?;
+        let held = limits.wait_for_look_up(&limited, limited.address()).await?;
         Ok(LookUp(held.map(|held| (held, limited.class.count()))))
     }
 

@@ -12,6 +12,8 @@ use futures_util::future::join_all;
 use phoenix_auth::ports::Clock;
 use phoenix_limit::{Decision, Key, Keyer, Limiter, Mode, Refusal, Rule, Ticket, Verdict};
 
+use tokio::sync::Notify;
+
 use super::class::{Class, KeyBy};
 use super::counters::{ClassCounts, Refused};
 use super::headers::{self, Told};
@@ -71,6 +73,8 @@ pub struct Limits {
     pub(super) slow: super::sign_in::SlowRules,
     refused: Refused,
     abandoned: Mutex<VecDeque<Ticket>>,
+    /// The look-up of a credential ended.
+    pub(super) looked_up: Notify,
 }
 
 impl fmt::Debug for Limits {
@@ -84,7 +88,13 @@ impl Limits {
     #[must_use]
     pub fn new(parts: LimitsParts) -> Arc<Self> {
         let slow = super::sign_in::SlowRules::new();
-        Arc::new(Self { parts, slow, refused: Refused::new(), abandoned: Mutex::default() })
+        Arc::new(Self {
+            parts,
+            slow,
+            refused: Refused::new(),
+            abandoned: Mutex::default(),
+            looked_up: Notify::new(),
+        })
     }
 
     /// Decides.
@@ -261,6 +271,10 @@ impl Held {
     pub(super) fn of(limits: &Arc<Limits>, decision: &Decision, mode: Mode) -> Option<Self> {
         let open = Some(decision.ticket()?);
         Some(Self { limits: Arc::clone(limits), open, counts: mode == Mode::Count })
+    }
+
+    pub(super) fn limits(&self) -> &Arc<Limits> {
+        &self.limits
     }
 
     /// It counts.

@@ -7,6 +7,7 @@ use http::Method;
 use phoenix::entropy::SystemEntropy;
 use phoenix_auth::model::SessionToken;
 use phoenix_testkit::http::Response;
+use phoenix_testkit::redis::Redis;
 use serde_json::json;
 
 use super::super::support::{ADMIN, Backend, ME, Node, PASSWORD, Site, assert_problem, on_every_backend};
@@ -132,6 +133,36 @@ async fn a_storm_of_made_up_tokens_does_not_reach_the_database() {
     advance(&site, 60);
     assert_eq!(node.me(tokens[199].expose()).await.status, 401);
     node.stop().await;
+}
+
+// After a start memory knows nobody, and an office full of people asks from one address.
+// spec: R5
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_unknown_but_good_tokens_at_once_are_all_accepted() {
+    let redis = Redis::start().unwrap();
+    for site in [Site::new(Backend::Sqlite), Site::new(Backend::Postgres), Site::with_redis(&redis)] {
+        let site = site
+            .with("PHOENIX_LIMITS_EXEMPT", "")
+            .with("PHOENIX_LIMITS_CLASSES", r#"{api = {windows = ["1000/1m"]}}"#);
+        let first = site.node().await;
+        let mut tokens = Vec::new();
+        for _ in 0..100 {
+            let browser = first.signed_in(ADMIN).await;
+            tokens.push(browser.token());
+        }
+        let second = site.node().await;
+        let answers = join_all(tokens.iter().map(|token| second.me(token))).await;
+        for answer in answers {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        // Made-up ones are still stopped.
+        let made_up: Vec<_> = (0..100).map(|_| SessionToken::generate(&SystemEntropy)).collect();
+        let answers = join_all(made_up.iter().map(|token| second.me(token.expose()))).await;
+        let count = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+        assert_eq!((count(401), count(429)), (60, 40));
+        first.stop().await;
+        second.stop().await;
+    }
 }
 
 // spec: R5
