@@ -16,8 +16,8 @@ use axum::Router;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{HeaderName, ORIGIN, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
+use http::header::{ORIGIN, USER_AGENT};
+use http::{HeaderMap, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use phoenix_auth::model::{TokenHash, UserAgent};
 use phoenix_auth::ops::{Authenticated, ClientInfo, Credential, Rejection, Verdict};
@@ -35,7 +35,7 @@ use crate::extract::{Identity, RequestContext};
 use crate::forward_auth::{Asks, Described};
 use crate::gateway::path::check_query;
 use crate::gateway::{
-    self, CorsRule, Forward, ForwardFailure, Forwarded, Forwarding, Names, Owner, PathError, Route,
+    self, CorsRule, Forward, ForwardFailure, Forwarded, Forwarding, Names, Owner, PathError, Route, Telling,
 };
 use crate::header_values::{RequestIds, X_REQUEST_ID};
 use crate::json;
@@ -618,11 +618,9 @@ impl Shared {
         }
         headers.insert(X_REQUEST_ID, trace.id.value());
         route.request_headers.apply(headers);
-        if let Some(caller) = caller {
-            headers.extend(self.told(caller, route, trace));
-        }
         let forward = Forward {
             upstream,
+            identity: caller.map_or(Bytes::new(), |caller| self.told(caller, route, trace).lines()),
             client: ip.address(),
             is_https,
             keep_host: route.keep_host,
@@ -663,12 +661,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn told(
-        &self,
-        caller: &Authenticated,
-        route: &Route,
-        trace: &Trace,
-    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    pub(crate) fn told(&self, caller: &Authenticated, route: &Route, trace: &Trace) -> Arc<Telling> {
         let now = UNIX_EPOCH + trace.started.wall.since(phoenix_auth::model::Timestamp::default());
         self.tellings.told(&caller.active, self.parts.assertions.as_deref(), &route.audience, now)
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
@@ -49,6 +50,9 @@ impl fmt::Debug for Proxy {
 
 /// What is known of one request, and its bounds.
 pub struct Options {
+    /// Fields that the request is given besides: lines of a head (RFC 9112 section 5), each with its end, names in lower
+    /// case. What the client wrote under these names must be gone.
+    pub fields: Bytes,
     /// The client's address.
     pub client: IpAddr,
     /// Whether the client used https.
@@ -145,12 +149,12 @@ impl Proxy {
 
 impl Inner {
     /// The request as the application is to see it.
-    fn prepare(
-        &self,
+    fn prepare<'a>(
+        &'a self,
         request: Request<Incoming>,
         wanted: Option<&HeaderValue>,
-        options: &Options,
-    ) -> Result<(Outbound<'_>, Option<Arc<Progress>>), Failure> {
+        options: &'a Options,
+    ) -> Result<(Outbound<'a>, Option<Arc<Progress>>), Failure> {
         let (parts, incoming) = request.into_parts();
         let (body, progress) = RequestBody::new(incoming, options.max_body)?;
         let request::Parts { method, uri, mut headers, version, .. } = parts;
@@ -164,7 +168,8 @@ impl Inner {
         if let Some(wanted) = wanted {
             upgrade::name(&mut headers, wanted);
         }
-        let way = Some(Way { client: options.client, is_https: options.is_https, version, via: &self.via });
+        let Options { client, is_https, ref fields, .. } = *options;
+        let way = Some(Way { client, is_https, version, via: &self.via, fields });
         Ok((Outbound { method, uri: origin_form(uri), headers, body, way }, progress))
     }
 

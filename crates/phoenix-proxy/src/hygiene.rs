@@ -84,6 +84,8 @@ pub struct Way<'a> {
     pub version: Version,
     /// The entry of this installation in `Via`.
     pub via: &'a Via,
+    /// What else it is told: lines of a head, each with its end, names in lower case.
+    pub fields: &'a [u8],
 }
 
 /// The entry of an installation in `Via`, for each version in which a message may have come.
@@ -141,7 +143,7 @@ impl Way<'_> {
         field("via", self.via.entry(self.version).as_bytes());
     }
 
-    /// Adds the same fields.
+    /// Adds the same fields, and what else the request is told.
     pub fn tell(&self, headers: &mut HeaderMap) {
         let host = headers.get(HOST).cloned();
         self.each(host.as_ref().map(HeaderValue::as_bytes), |name, value| {
@@ -149,6 +151,17 @@ impl Way<'_> {
                 headers.append(HeaderName::from_static(name), value);
             }
         });
+        for line in self.fields.split(|byte| *byte == b'\n') {
+            if let Some(colon) = line.iter().position(|byte| *byte == b':')
+                && let (name, [_, value @ ..]) = line.split_at(colon)
+                && let Ok(name) = HeaderName::from_bytes(name)
+                && let Ok(mut value) = HeaderValue::from_bytes(value.trim_ascii())
+            {
+                // Of one caller: nothing for the tables of a connection that many share (RFC 7541 section 7.1.3).
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
+        }
     }
 }
 

@@ -106,7 +106,9 @@ impl Shared {
                 let mut response = Response::new(Bytes::new());
                 let headers = response.headers_mut();
                 headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                headers.extend(caller.iter().flat_map(|caller| self.told(caller, &route, trace)));
+                if let Some(caller) = &caller {
+                    headers.extend(self.told(caller, &route, trace).headers());
+                }
                 tell(told, &mut response);
                 Ok(response)
             }

@@ -2,6 +2,7 @@
 //! or removed, never passed through; tokens of ours stay here.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -52,20 +53,42 @@ pub(crate) fn reads_as_identity(name: &str) -> bool {
     name.get(2..9).is_some_and(|part| part == b"phoenix") && IDENTITY_HEADERS.iter().any(reads_as)
 }
 
-/// Values of [`IDENTITY_HEADERS`].
-type Values = [Option<HeaderValue>; 5];
+/// Stands between the name of a field and its value.
+const COLON: &[u8] = b": ";
+/// Ends a field line.
+const END: &[u8] = b"\r\n";
 
 /// What an application is told of a session as it was loaded. Remembered beside the session, so that a session that was
 /// loaded anew, because anything of it changed, has none.
-struct Telling {
+pub(crate) struct Telling {
     audience: Arc<str>,
     /// Of the assertion, if there is one.
     stamp: Option<AssertionStamp>,
-    values: Values,
-    bytes: usize,
+    /// Names and values as lines of a head (RFC 9112 section 5), each with its end.
+    lines: Bytes,
+    /// Where the values of [`IDENTITY_HEADERS`] stand there.
+    places: [Option<Range<usize>>; 5],
 }
 
 impl Telling {
+    /// Lines of a head that say who the caller is, each with its end.
+    pub(crate) fn lines(&self) -> Bytes {
+        self.lines.clone()
+    }
+
+    /// The same as names and values.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        IDENTITY_HEADERS.into_iter().zip(self.places.clone()).filter_map(|(name, place)| {
+            let mut value = HeaderValue::from_maybe_shared(self.lines.slice(place?)).ok()?;
+            value.set_sensitive(name == ASSERTION);
+            Some((name, value))
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.lines.len() + OVERHEAD_BYTES
+    }
+
     /// Whether an application with this audience may be told the same now.
     fn serves(&self, assertions: Option<&dyn Assertions>, audience: &Arc<str>, now: SystemTime) -> bool {
         // After a reload the same audience is another text.
@@ -88,18 +111,19 @@ impl Telling {
             Some(session_id.as_bytes()),
             assertion.map(|assertion| assertion.value.as_bytes()),
         ];
-        let text = Bytes::from(parts.map(Option::unwrap_or_default).concat());
-        let mut end = 0;
-        let mut values = parts.map(|part| {
-            let start = end;
-            end = start + part.map_or(0, <[u8]>::len);
-            part.and_then(|_| HeaderValue::from_maybe_shared(text.slice(start..end)).ok())
+        let mut lines = Vec::new();
+        let mut places = IDENTITY_HEADERS.into_iter().zip(parts).map(|(name, part)| {
+            // What is no value of a field would end its line, and begin another one.
+            let part = part.filter(|part| HeaderValue::from_bytes(part).is_ok())?;
+            for piece in [name.as_str().as_bytes(), COLON, part, END] {
+                lines.extend_from_slice(piece);
+            }
+            let end = lines.len() - END.len();
+            Some(end - part.len()..end)
         });
-        if let (Some(Some(value)), Some(assertion)) = (values.last_mut(), assertion) {
-            value.set_sensitive(assertion.value.is_sensitive());
-        }
+        let places = [(); 5].map(|()| places.next().flatten());
         let stamp = assertion.map(|assertion| assertion.stamp);
-        Self { audience: Arc::clone(audience), stamp, values, bytes: text.len() + OVERHEAD_BYTES }
+        Self { audience: Arc::clone(audience), stamp, lines: lines.into(), places }
     }
 }
 
@@ -118,33 +142,29 @@ struct Kept {
 
 impl Kept {
     fn keep(&mut self, telling: Arc<Telling>) {
-        self.bytes += telling.bytes;
+        self.bytes += telling.bytes();
         self.tellings.push_back(telling);
         while self.bytes > MAX_KEPT_BYTES
             && let Some(oldest) = self.tellings.pop_front()
         {
-            self.bytes -= oldest.bytes;
+            self.bytes -= oldest.bytes();
         }
     }
 }
 
 impl Tellings {
-    /// Headers that say who the caller is, each with its value.
+    /// What an application with this audience is told.
     pub(crate) fn told(
         &self,
         active: &ActiveSession,
         assertions: Option<&dyn Assertions>,
         audience: &Arc<str>,
         now: SystemTime,
-    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+    ) -> Arc<Telling> {
         let remembered = active.telling.recall::<Telling>();
-        let telling = remembered
+        remembered
             .filter(|telling| telling.serves(assertions, audience, now))
-            .unwrap_or_else(|| self.tell(active, assertions, audience, now));
-        IDENTITY_HEADERS.into_iter().enumerate().filter_map(move |(place, name)| {
-            let value = telling.values.get(place)?.clone();
-            value.map(|value| (name, value))
-        })
+            .unwrap_or_else(|| self.tell(active, assertions, audience, now))
     }
 
     fn tell(
@@ -283,7 +303,7 @@ mod tests {
 
     impl App {
         fn told(&self, active: &ActiveSession, audience: &Arc<str>, second: u64) -> HeaderMap {
-            self.tellings.told(active, Some(&self.signer), audience, at(second)).collect()
+            self.tellings.told(active, Some(&self.signer), audience, at(second)).headers().collect()
         }
 
         fn assertion(&self, active: &ActiveSession, audience: &Arc<str>, second: u64) -> String {
@@ -317,6 +337,23 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_say_what_the_values_say() {
+        let (app, audience) = (app(), Arc::from("app"));
+        for email in [None, Some("ad\u{e4}@example.com")] {
+            let telling =
+                app.tellings.told(&active(email, Role::user()), Some(&app.signer), &audience, at(5));
+            let lines: Vec<u8> = telling
+                .headers()
+                .flat_map(|(name, value)| {
+                    [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
+                })
+                .collect();
+            assert_eq!(telling.lines(), lines);
+            assert_eq!(telling.headers().count(), if email.is_some() { 5 } else { 4 });
+        }
+    }
+
+    #[test]
     fn what_an_application_was_told_does_not_outlive_what_it_says() {
         let (app, audience) = (app(), Arc::from("app"));
         let ada = active(None, Role::user());
@@ -329,7 +366,7 @@ mod tests {
         assert_eq!(app.assertion(&ada, &audience, 10), "4:app:user");
         // A session that was loaded anew.
         assert_eq!(app.assertion(&active(None, Role::admin()), &audience, 10), "5:app:admin");
-        let unsigned: HeaderMap = app.tellings.told(&ada, None, &audience, at(10)).collect();
+        let unsigned: HeaderMap = app.tellings.told(&ada, None, &audience, at(10)).headers().collect();
         assert!(!unsigned.contains_key(ASSERTION));
     }
 
@@ -346,14 +383,14 @@ mod tests {
     #[test]
     fn memory_stays_within_its_bound() {
         let (app, audience) = (app(), Arc::from("app"));
-        let size = Telling::new(&active(None, Role::user()), None, &audience).bytes;
+        let size = Telling::new(&active(None, Role::user()), None, &audience).bytes();
         let sessions: Vec<_> = (0..MAX_KEPT_BYTES / size + 10).map(|_| active(None, Role::user())).collect();
         for session in &sessions {
             app.told(session, &audience, 0);
         }
         let kept = app.tellings.kept.lock().expect("not poisoned");
         assert!(kept.bytes <= MAX_KEPT_BYTES && kept.bytes > MAX_KEPT_BYTES / 2, "{}", kept.bytes);
-        assert_eq!(kept.bytes, kept.tellings.iter().map(|telling| telling.bytes).sum::<usize>());
+        assert_eq!(kept.bytes, kept.tellings.iter().map(|telling| telling.bytes()).sum::<usize>());
         let is_kept = |session: &ActiveSession| session.telling.recall::<Telling>().is_some();
         assert!(!is_kept(&sessions[0]) && is_kept(&sessions[sessions.len() - 1]));
         // What is on the heap is not more than what is counted.

@@ -67,6 +67,8 @@ pub struct ConnectionHold(pub Arc<dyn Any + Send + Sync>);
 pub struct Forward {
     /// Which upstream.
     pub upstream: UpstreamId,
+    /// Who the caller is: lines of a head (RFC 9112 section 5), each with its end, names in lower case. Empty for nobody.
+    pub identity: Bytes,
     /// The client's address, as decided by `client_ip`.
     pub client: IpAddr,
     /// Whether the client used https.
@@ -123,7 +125,7 @@ pub enum ForwardFailure {
 /// Sends requests to the applications behind Phoenix.
 pub trait Upstreams: Send + Sync {
     /// Sends the request, of which the stack has already removed and added what it knows about: the header
-    /// has exactly the identity, credentials and host that the application is to see. Removes what belongs to one
+    /// has exactly the credentials and host that the application is to see, and no identity, which is added. Removes what belongs to one
     /// connection (RFC 9110 section 7.6.1) and adds `Via` and the forwarding headers. Upgrades (101) are carried through.
     ///
     /// Dropping the future, or the body of the answer, ends the exchange with the application.

@@ -59,6 +59,7 @@ pub(super) fn write(out: &mut BytesMut, request: &Outbound<'_>, host: &HeaderVal
     if let Some(way) = &request.way {
         let asked = request.headers.get(HOST).map(HeaderValue::as_bytes);
         way.each(asked, |name, value| line(&[name.as_bytes(), b": ", value, b"\r\n"]));
+        line(&[way.fields]);
     }
     if request.headers.contains_key(TE) && !request.headers.contains_key(CONNECTION) {
         // RFC 9110 section 10.1.4. An upgrade has no trailers.

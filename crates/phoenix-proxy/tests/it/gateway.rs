@@ -33,11 +33,19 @@ pub(crate) struct Settings {
     pub(crate) idle: Duration,
     pub(crate) keep_host: bool,
     pub(crate) max_tunnels: usize,
+    pub(crate) fields: Bytes,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { max_body: 1 << 40, deadline: BOUND, idle: BOUND, keep_host: true, max_tunnels: 100 }
+        Self {
+            max_body: 1 << 40,
+            deadline: BOUND,
+            idle: BOUND,
+            keep_host: true,
+            max_tunnels: 100,
+            fields: Bytes::new(),
+        }
     }
 }
 
@@ -113,6 +121,7 @@ impl Gateway {
                 tokio::spawn(async move {
                     let service = service_fn(move |request| {
                         let options = Options {
+                            fields: settings.fields.clone(),
                             client: peer.ip(),
                             is_https: false,
                             max_body: settings.max_body,

@@ -33,6 +33,20 @@ async fn the_application_is_told_where_a_request_comes_from_and_believes_nobody_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_given_the_fields_that_it_comes_with() {
+    let upstream = Upstream::start().unwrap();
+    let fields = "x-phoenix-user-id: 1\r\nx-phoenix-email: ad\u{e4}:b@example.com\r\n";
+    let settings = Settings { fields: fields.into(), ..Settings::default() };
+    let gateway = Gateway::with(config(&[upstream.address()]), settings).await;
+    let request = "POST /a HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(ask(gateway.address, request).await.status, 200);
+    let seen = upstream.last().unwrap();
+    assert_eq!(seen.header("x-phoenix-user-id"), Some("1"));
+    assert!(seen.header("x-phoenix-email").is_some_and(|email| email.ends_with(":b@example.com")));
+    assert_eq!(seen.body, b"hi");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_application_may_see_its_own_host() {
     let upstream = Upstream::start().unwrap();
     let settings = Settings { keep_host: false, ..Settings::default() };

@@ -162,7 +162,11 @@ proptest! {
         let via = Via::new("me").unwrap();
         let client = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
         hygiene::request(&mut headers);
-        Way { client, is_https: true, version: Version::HTTP_2, via: &via }.tell(&mut headers);
+        let given = b"x-phoenix-role: a: b\r\nx-phoenix-email: \xc3\xa4\r\n";
+        Way { client, is_https: true, version: Version::HTTP_2, via: &via, fields: given }.tell(&mut headers);
+        prop_assert_eq!(headers.remove("x-phoenix-role").unwrap(), "a: b");
+        let email = headers.remove("x-phoenix-email").unwrap();
+        prop_assert_eq!(email.as_bytes(), b"\xc3\xa4");
         let mut kept: Vec<(String, String)> = headers
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap().to_owned()))

@@ -119,6 +119,7 @@ impl Upstreams for Applications {
         }
         let hold = head.extensions.get::<ConnectionHold>().cloned();
         let options = Options {
+            fields: forward.identity,
             client: forward.client,
             is_https: forward.is_https,
             max_body: forward.max_body,
