@@ -22,6 +22,7 @@ const TUNNEL_GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     draining: CancellationToken,
+    succeeded: CancellationToken,
     idle_over: CancellationToken,
     cutting: CancellationToken,
     stopping: CancellationToken,
@@ -70,6 +71,12 @@ impl Lifecycle {
     #[must_use]
     pub fn draining(&self) -> &CancellationToken {
         &self.draining
+    }
+
+    /// Done when another process listens on the same sockets.
+    #[must_use]
+    pub fn succeeded(&self) -> &CancellationToken {
+        &self.succeeded
     }
 
     /// Done when background work should end.

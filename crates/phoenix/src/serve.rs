@@ -244,13 +244,14 @@ async fn until_the_end(
             tokio::select! {
                 () = wait(server.drain_delay) => {}
                 () = signals.next() => at_once = true,
-                () = succession.next() => {}
+                () = succession.next() => app.lifecycle.succeeded().cancel(),
             }
         }
         // Whoever asks whether it is ready means the service, and that is.
         End::Successor => {
             tracing::info!(drain = ?server.drain_timeout, "another process serves; requests under way finish");
             notifier.stopping();
+            app.lifecycle.succeeded().cancel();
         }
     }
     // Its copies of the listening sockets would let clients connect to nobody.

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use phoenix_http::body::Body;
 use phoenix_http::{Announced, ConnectionHold, Peer, Stack, Transport};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -136,22 +136,30 @@ async fn serve<S, F, A>(
     let marker = watched.marker();
     // An upgrade outlives the connection that it began as, and counts for as long as it lasts.
     let hold = ConnectionHold(Arc::new(place));
+    // Of an upgrade that was asked for and not granted. hyper gives such a connection back at its end, unclosed.
+    let ungranted = Arc::new(Mutex::new(None));
+    let asked = Arc::clone(&ungranted);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let under_way = marker.clone().begin();
-        under_way.has_body(!request.body().is_end_stream());
         let (mut wants_upgrade, mut is_coded) = (false, false);
         // One pass: most requests have neither, and a look-up costs as much.
         for name in request.headers().keys() {
             wants_upgrade |= *name == UPGRADE;
             is_coded |= *name == TRANSFER_ENCODING;
         }
-        if wants_upgrade {
+        if wants_upgrade || request.method() == Method::CONNECT {
+            let upgrade = hyper::upgrade::on(&mut request);
+            request.extensions_mut().insert(upgrade.clone());
+            *asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
             request.extensions_mut().insert(hold.clone());
         }
         let in_doubt = request.method() == Method::CONNECT || (is_coded && is_coding_odd(request.headers()));
+        let asked = wants_upgrade.then(|| Arc::clone(&asked));
         answer(request).map(move |mut response| {
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 under_way.becomes_tunnel();
+                // From now on it is whoever asked for it that waits for it.
+                asked.and_then(|asked| asked.lock().unwrap_or_else(PoisonError::into_inner).take());
             }
             if protocol == Protocol::Http1 && (in_doubt || under_way.is_last()) {
                 say_it_is_the_last(&mut response);
@@ -167,8 +175,18 @@ async fn serve<S, F, A>(
                 pin!(http1(limits).writev(gathers).serve_connection(io, service).with_upgrades());
             let finish = http1::UpgradeableConnection::graceful_shutdown;
             obey(&watched, connection.as_mut(), Order::Finish, finish).await;
+            let upgrade = ungranted.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(upgrade) = upgrade {
+                let closed = async {
+                    if let Ok(connection) = upgrade.await {
+                        let _ = TokioIo::new(connection).shutdown().await;
+                    }
+                };
+                obey(&watched, pin!(closed), Order::Close, |_| ()).await;
+            }
         }
         Protocol::Http2 => {
+            watched.speaks_http2();
             let mut connection = pin!(http2(limits).serve_connection(TokioIo::new(stream), service));
             // Loses no request: the client is told which is the last one, and those before it are answered.
             obey(&watched, connection.as_mut(), Order::Last, http2::Connection::graceful_shutdown).await;

@@ -40,11 +40,13 @@ pub(super) struct Flowing<S> {
     stream: S,
     flow: Flow,
     has_said_all: bool,
+    /// The client has: there is nothing to wait for.
+    has_heard_all: bool,
 }
 
 impl<S> Flowing<S> {
     pub(super) const fn new(stream: S, flow: Flow) -> Self {
-        Self { stream, flow, has_said_all: false }
+        Self { stream, flow, has_said_all: false, has_heard_all: false }
     }
 }
 
@@ -77,19 +79,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Flowing<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let Self { stream, flow, has_said_all } = &mut *self;
+        let Self { stream, flow, has_said_all, has_heard_all } = &mut *self;
         let mut stream = Pin::new(stream);
         if !*has_said_all {
             let shut_down = stream.as_mut().poll_shutdown(context);
             flow.note(shut_down.is_pending());
             ready!(shut_down)?;
             *has_said_all = true;
-            if flow.may_have_more() {
-                flow.heard();
-            }
+            flow.heard();
         }
         // The other direction of a tunnel is somebody's.
-        if flow.is_tunnel() {
+        if *has_heard_all || flow.is_tunnel() {
             return Poll::Ready(Ok(()));
         }
         let mut unwanted = [MaybeUninit::uninit(); UNWANTED_BYTES];
@@ -97,9 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Flowing<S> {
             let mut unwanted = ReadBuf::uninit(&mut unwanted);
             match stream.as_mut().poll_read(context, &mut unwanted) {
                 Poll::Ready(Ok(())) if !unwanted.filled().is_empty() => flow.heard(),
-                Poll::Pending if flow.lingers() => return Poll::Pending,
-                // The client has closed, or there is no reason to wait for it.
-                Poll::Ready(_) | Poll::Pending => return Poll::Ready(Ok(())),
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -111,7 +110,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Flowing<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.has_heard_all |= read.is_ready() && room > 0 && buffer.filled().len() == before;
+        read
     }
 }
 
@@ -166,10 +168,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathering<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::task::Waker;
+    use std::time::Duration;
 
     use proptest::prelude::*;
 
+    use super::super::reaper::Reaper;
     use super::*;
 
     /// Takes so many bytes at a time, and notes how each came.
@@ -219,6 +224,74 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// Has so many bytes to read, then nothing for now, and then its end.
+    struct Client {
+        bytes: usize,
+        pauses: bool,
+        shut_down: bool,
+    }
+
+    impl AsyncRead for Client {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<Result<()>> {
+            let count = self.bytes.min(buffer.remaining());
+            if count == 0 && std::mem::take(&mut self.pauses) {
+                return Poll::Pending;
+            }
+            buffer.put_slice(&vec![b'x'; count]);
+            self.bytes -= count;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Client {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            self.shut_down = true;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn shut_down(stream: &mut Flowing<Client>) -> Poll<()> {
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(stream).poll_shutdown(&mut context).map(|result| result.expect("nothing fails here"))
+    }
+
+    #[test]
+    fn a_connection_is_closed_when_its_client_has_said_all() {
+        let reaper = Arc::new(Reaper::new(Duration::MAX, Duration::MAX, Duration::MAX));
+        let watched = reaper.watch();
+        let client = |bytes, pauses| Flowing::new(Client { bytes, pauses, shut_down: false }, watched.flow());
+        for (bytes, pauses) in [(0, false), (1, false), (100_000, true), (0, true)] {
+            let mut stream = client(bytes, pauses);
+            assert_eq!(shut_down(&mut stream).is_pending(), pauses, "{bytes}");
+            assert!(stream.stream.shut_down);
+            assert!(shut_down(&mut stream).is_ready());
+            assert_eq!(stream.stream.bytes, 0);
+        }
+        // Who has said all before is not asked again, and what comes in a tunnel is for somebody.
+        let mut stream = client(0, false);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut byte = [0];
+        assert!(Pin::new(&mut stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_ready());
+        stream.stream.pauses = true;
+        assert!(shut_down(&mut stream).is_ready());
+        watched.marker().begin().becomes_tunnel();
+        let mut stream = client(10, true);
+        assert!(shut_down(&mut stream).is_ready());
+        assert_eq!(stream.stream.bytes, 10);
     }
 
     fn write(parts: &[Vec<u8>], most: usize) -> (usize, Socket) {

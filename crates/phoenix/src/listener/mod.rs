@@ -164,6 +164,11 @@ pub async fn serve_door(
             }
         }
     }
+    reaper.drain();
+    if lifecycle.succeeded().is_cancelled() {
+        // It accepts them, and may have room where we have none.
+        return;
+    }
     // Closing the socket resets the connections that the kernel holds for us: these clients believe they are connected.
     // As an ordinary socket, which is asked whether there are any; the runtime only knows what it was told before.
     let Ok(listener) = listener.into_std() else { return };

@@ -10,7 +10,7 @@
 //! the end of a request instead of arming a timer for each, which costs more than answering from memory.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ pub(super) struct Reaper {
     next: AtomicU64,
     /// Milliseconds of the last look: what connections take for the time.
     now_ms: Arc<AtomicU64>,
+    /// What a new connection is told.
+    first_order: AtomicU8,
     header_timeout_ms: u64,
     write_timeout_ms: u64,
     max_age_ms: u64,
@@ -70,6 +72,8 @@ pub(super) struct Control {
     /// That of the reaper.
     now_ms: Arc<AtomicU64>,
     opened_ms: u64,
+    /// How long the client may leave the connection without a request.
+    patience_ms: AtomicU64,
     /// Requests being answered. Those of HTTP/2 overlap.
     under_way: AtomicU64,
     /// When the last answer was complete: since when the connection waits for a header, if none is under way.
@@ -80,19 +84,12 @@ pub(super) struct Control {
     lingering_since_ms: AtomicU64,
     /// When it last sent something after that.
     heard_ms: AtomicU64,
-    /// What the last request began.
-    exchange: AtomicU8,
+    /// It goes on as something else.
+    is_tunnel: AtomicBool,
 }
 
 /// Later than any look.
 const NEVER: u64 = u64::MAX;
-
-/// Nothing is left to read once it is answered.
-const BARE: u8 = 0;
-/// A body, of which something may be left.
-const BODY: u8 = 1;
-/// The connection is something else now.
-const TUNNEL: u8 = 2;
 
 /// A connection's place in the reaper's list, until dropped.
 pub(super) struct Watched {
@@ -107,6 +104,7 @@ impl Reaper {
             connections: Mutex::default(),
             next: AtomicU64::new(0),
             now_ms: Arc::default(),
+            first_order: AtomicU8::new(SERVE),
             header_timeout_ms: millis(header_timeout),
             write_timeout_ms: millis(write_timeout),
             max_age_ms: millis(max_age),
@@ -137,14 +135,15 @@ impl Reaper {
         let now_ms = self.now_ms.load(Ordering::Relaxed);
         let control = Arc::new(Control {
             waker: AtomicWaker::new(),
-            order: AtomicU8::new(SERVE),
+            order: AtomicU8::new(self.first_order.load(Ordering::Relaxed)),
             now_ms: Arc::clone(&self.now_ms),
             opened_ms: now_ms,
+            patience_ms: AtomicU64::new(self.header_timeout_ms),
             waiting_since_ms: AtomicU64::new(now_ms),
             blocked_since_ms: AtomicU64::new(NEVER),
             lingering_since_ms: AtomicU64::new(NEVER),
             heard_ms: AtomicU64::new(0),
-            exchange: AtomicU8::new(BARE),
+            is_tunnel: AtomicBool::new(false),
             under_way: AtomicU64::new(0),
         });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -152,16 +151,29 @@ impl Reaper {
         Watched { reaper: Arc::clone(self), number, control }
     }
 
+    /// From now on each answer is the last of its connection. Before anybody can notice otherwise that the process drains.
+    pub(super) fn drain(&self) {
+        self.first_order.store(LAST, Ordering::Relaxed);
+        self.lock().values().for_each(|control| control.tell(LAST));
+    }
+
     fn look(&self, now_ms: u64, phase: Phase) {
         self.now_ms.store(now_ms, Ordering::Relaxed);
         for control in self.lock().values() {
-            // In this order: what ends after the first look has renewed what the second reads.
+            // In this order: what ends after the first two has renewed what the third reads.
+            let blocked_since = control.blocked_since_ms.load(Ordering::Acquire);
             let waits = control.under_way.load(Ordering::Acquire) == 0;
             let since = control.waiting_since_ms.load(Ordering::Acquire);
-            let blocked = now_ms.saturating_sub(control.blocked_since_ms.load(Ordering::Relaxed));
-            let is_silent = waits && now_ms.saturating_sub(since) >= self.header_timeout_ms;
-            let has_lingered = control.has_lingered(now_ms, phase);
-            let order = if is_silent || blocked >= self.write_timeout_ms || has_lingered {
+            // While something is still to be written, the client is not silent but slow.
+            let is_over = if blocked_since != NEVER {
+                now_ms.saturating_sub(blocked_since) >= self.write_timeout_ms
+            } else if control.lingers() {
+                control.has_lingered(now_ms, phase)
+            } else {
+                let patience_ms = control.patience_ms.load(Ordering::Relaxed);
+                waits && now_ms.saturating_sub(since) >= patience_ms
+            };
+            let order = if is_over {
                 CLOSE
             } else if phase == Phase::IdleOver {
                 FINISH
@@ -171,10 +183,7 @@ impl Reaper {
             } else {
                 SERVE
             };
-            // An order is never taken back.
-            if order > control.order.fetch_max(order, Ordering::Relaxed) {
-                control.waker.wake();
-            }
+            control.tell(order);
         }
     }
 
@@ -195,6 +204,13 @@ impl Watched {
         }
     }
 
+    /// It is one of HTTP/2. What the client's windows hold back is not seen here, so it is not known whether it is silent
+    /// or slow, and has the time of both.
+    pub(super) fn speaks_http2(&self) {
+        let patience_ms = self.reaper.header_timeout_ms.max(self.reaper.write_timeout_ms);
+        self.control.patience_ms.store(patience_ms, Ordering::Relaxed);
+    }
+
     /// For the reads and writes of this connection.
     pub(super) fn flow(&self) -> Flow {
         Flow { control: Arc::clone(&self.control), is_blocked: false }
@@ -213,13 +229,23 @@ impl Drop for Watched {
 }
 
 impl Control {
+    /// An order is never taken back.
+    fn tell(&self, order: u8) {
+        if order > self.order.fetch_max(order, Ordering::Relaxed) {
+            self.waker.wake();
+        }
+    }
+
+    fn lingers(&self) -> bool {
+        self.lingering_since_ms.load(Ordering::Acquire) != NEVER
+    }
+
     fn has_lingered(&self, now_ms: u64, phase: Phase) -> bool {
         let since = self.lingering_since_ms.load(Ordering::Acquire);
         let heard = self.heard_ms.load(Ordering::Relaxed);
-        since != NEVER
-            && (phase == Phase::IdleOver
-                || now_ms.saturating_sub(since) >= LINGER_MS
-                || now_ms.saturating_sub(heard) >= LINGER_SILENCE_MS)
+        phase == Phase::IdleOver
+            || now_ms.saturating_sub(since) >= LINGER_MS
+            || now_ms.saturating_sub(heard) >= LINGER_SILENCE_MS
     }
 }
 
@@ -234,24 +260,19 @@ impl Flow {
     pub(super) fn note(&mut self, is_blocked: bool) {
         if is_blocked != self.is_blocked {
             self.is_blocked = is_blocked;
-            let since = if is_blocked { self.control.now_ms.load(Ordering::Relaxed) } else { NEVER };
-            self.control.blocked_since_ms.store(since, Ordering::Relaxed);
+            let control = &self.control;
+            let now_ms = control.now_ms.load(Ordering::Relaxed);
+            if !is_blocked {
+                // It may have been the last of an answer, which was complete long ago as far as its request knows.
+                control.waiting_since_ms.store(now_ms, Ordering::Release);
+            }
+            control.blocked_since_ms.store(if is_blocked { now_ms } else { NEVER }, Ordering::Release);
         }
     }
 
     /// Whether the connection goes on as something else.
     pub(super) fn is_tunnel(&self) -> bool {
-        self.control.exchange.load(Ordering::Relaxed) == TUNNEL
-    }
-
-    /// Whether the client may still be sending what belongs to an answered request.
-    pub(super) fn may_have_more(&self) -> bool {
-        self.control.exchange.load(Ordering::Relaxed) == BODY
-    }
-
-    /// Whether it is worth waiting for more.
-    pub(super) fn lingers(&self) -> bool {
-        self.control.lingering_since_ms.load(Ordering::Relaxed) != NEVER
+        self.control.is_tunnel.load(Ordering::Relaxed)
     }
 
     /// From the first call on the connection lingers. Each call says that the client sent something.
@@ -280,14 +301,9 @@ impl Marker {
 pub(super) struct UnderWay(Arc<Control>);
 
 impl UnderWay {
-    /// Whether the request has a body. Of several at once the last one counts: HTTP/2 resets streams by themselves.
-    pub(super) fn has_body(&self, has_body: bool) {
-        self.0.exchange.store(if has_body { BODY } else { BARE }, Ordering::Relaxed);
-    }
-
     /// With this answer the connection becomes a tunnel.
     pub(super) fn becomes_tunnel(&self) {
-        self.0.exchange.store(TUNNEL, Ordering::Relaxed);
+        self.0.is_tunnel.store(true, Ordering::Relaxed);
     }
 
     /// Whether the connection ends with the answer to this request.
@@ -357,6 +373,14 @@ mod tests {
     }
 
     #[test]
+    fn a_draining_process_says_so_at_once_on_old_and_new_connections() {
+        let reaper = reaper();
+        let old = reaper.watch();
+        reaper.drain();
+        assert_eq!((order(&old), order(&reaper.watch())), (Order::Last, Order::Last));
+    }
+
+    #[test]
     fn the_idle_end_when_their_time_is_over() {
         let reaper = reaper();
         let (idle, busy) = (reaper.watch(), reaper.watch());
@@ -389,27 +413,59 @@ mod tests {
     fn a_connection_lingers_while_its_client_sends_but_not_for_ever() {
         let reaper = reaper();
         let (silent, busy) = (reaper.watch(), reaper.watch());
-        let _under_way = (silent.marker().begin(), busy.marker().begin());
-        reaper.look(60_000 - LINGER_MS, Phase::Serving);
+        reaper.look(1_000, Phase::Serving);
         for connection in [&silent, &busy] {
             connection.flow().heard();
         }
-        for now_ms in (60_001 - LINGER_MS..60_000).step_by(1_000) {
+        for now_ms in (1_001..1_000 + LINGER_MS).step_by(1_000) {
             reaper.look(now_ms, Phase::Serving);
             busy.flow().heard();
-            let is_over = now_ms >= 60_000 - LINGER_MS + LINGER_SILENCE_MS;
+            let is_over = now_ms >= 1_000 + LINGER_SILENCE_MS;
             let expected = if is_over { Order::Close } else { Order::Serve };
             assert_eq!((order(&silent), order(&busy)), (expected, Order::Serve), "{now_ms}");
         }
-        reaper.look(60_000, Phase::Serving);
+        reaper.look(1_000 + LINGER_MS, Phase::Serving);
         assert_eq!(order(&busy), Order::Close);
         let late = reaper.watch();
-        let _under_way = late.marker().begin();
         late.flow().heard();
-        reaper.look(60_001, Phase::Draining);
+        reaper.look(1_001 + LINGER_MS, Phase::Draining);
         assert_eq!(order(&late), Order::Last);
-        reaper.look(60_002, Phase::IdleOver);
+        reaper.look(1_002 + LINGER_MS, Phase::IdleOver);
         assert_eq!(order(&late), Order::Close, "the process cannot wait");
+    }
+
+    #[test]
+    fn who_reads_the_last_of_an_answer_slowly_is_not_silent() {
+        let reaper = reaper();
+        let slow = reaper.watch();
+        let mut flow = slow.flow();
+        // hyper has taken all of the body, but the client has not.
+        drop(slow.marker().begin());
+        flow.note(true);
+        for second in 1..=50 {
+            reaper.look(second * 1_000, Phase::Serving);
+            if second % 20 == 0 {
+                flow.note(false);
+                flow.note(true);
+            }
+            assert_eq!(order(&slow), Order::Serve, "{second}");
+        }
+        flow.note(false);
+        reaper.look(54_999, Phase::Serving);
+        assert_eq!(order(&slow), Order::Serve, "its wait began when all was written");
+        reaper.look(55_000, Phase::Serving);
+        assert_eq!(order(&slow), Order::Close);
+    }
+
+    #[test]
+    fn of_http2_what_windows_hold_back_has_the_time_that_writes_have() {
+        let reaper = reaper();
+        let connection = reaper.watch();
+        connection.speaks_http2();
+        reaper.look(29_999, Phase::Serving);
+        assert_eq!(order(&connection), Order::Serve);
+        reaper.look(30_000, Phase::Serving);
+        assert_eq!(order(&connection), Order::Close);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use super::support::phoenix;
 /// The time-out under test, and a bound far above it that is still far below all other time-outs.
 const SHORT: &str = "300ms";
 const BOUND: Duration = Duration::from_secs(4);
+/// Answers that are more than the system takes of what nobody reads.
+const REQUESTS: usize = 60;
 const HEALTHZ: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Everything until the server closes, which it must within [`BOUND`]. A reset is an end as well.
@@ -84,6 +86,44 @@ async fn silence_and_unfinished_heads_are_ended() -> Result<()> {
     ask(&mut kept).await?;
     until_closed(&mut kept).await?;
     assert_eq!(server.client().get("/healthz").send().await?.status, 200, "others are served");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_reads_the_end_of_an_answer_slowly_gets_all_of_it() -> Result<()> {
+    let server = phoenix().env("PHOENIX_HEADER_READ_TIMEOUT", SHORT).start()?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4096)?;
+    let mut stream = socket.connect(server.address()).await?;
+    let request = b"GET /api/phoenix/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(&request.repeat(REQUESTS - 1)).await?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    // The time passes for another connection, which is ended for its silence meanwhile.
+    let mut silent = TcpStream::connect(server.address()).await?;
+    ask(&mut silent).await?;
+    until_closed(&mut silent).await?;
+    let answers = until_closed(&mut stream).await?;
+    let answers = String::from_utf8_lossy(&answers);
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), REQUESTS);
+    assert!(answers.ends_with("ok\n"), "the last one is whole");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_goes_on_sending_after_the_answer_has_longer_than_a_head_may_take() -> Result<()> {
+    let server = phoenix().env("PHOENIX_HEADER_READ_TIMEOUT", SHORT).start()?;
+    let mut stream = TcpStream::connect(server.address()).await?;
+    let head = b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n";
+    stream.write_all(head).await?;
+    for _ in 0..4 {
+        stream.write_all(&vec![b'a'; 100_000]).await?;
+        let mut silent = TcpStream::connect(server.address()).await?;
+        ask(&mut silent).await?;
+        until_closed(&mut silent).await?;
+    }
+    let answer = until_closed(&mut stream).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 41") && answer.ends_with('}'), "{answer}");
     Ok(())
 }
 
