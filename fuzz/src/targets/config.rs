@@ -1,0 +1,65 @@
+//! Configuration: sizes, durations, routes and all other settings, as text and as TOML.
+//!
+//! What is read and shown reads as the same again; what is wrong is told and never ends in a panic.
+
+use std::sync::LazyLock;
+
+use phoenix_config::{EffectiveSetting, FileSource, Literal, Loaded, Sources, load};
+
+use crate::input;
+
+static KEYS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let loaded = load(&Sources::default()).expect("the defaults are a configuration");
+    loaded.effective.settings().iter().map(|setting| setting.key).collect()
+});
+
+/// A byte: 0 for a file that follows, else which setting has the text that follows.
+pub(crate) fn run(mut data: &[u8]) {
+    let which = input::byte(&mut data);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if which == 0 { as_file(text) } else { as_text(KEYS[usize::from(which - 1) % KEYS.len()], text) }
+}
+
+/// Whether a value can be written down as it is shown: it is there, and no secret.
+fn is_shown(setting: &EffectiveSetting) -> bool {
+    !setting.value.as_ref().is_none_or(|value| value.to_string().contains("<redacted>"))
+}
+
+fn as_text(key: &'static str, text: &str) {
+    let of = |text: &str| {
+        let overrides = vec![(key.to_owned(), text.to_owned())];
+        load(&Sources { overrides, ..Sources::default() }).ok()
+    };
+    let Some(first) = of(text) else { return };
+    let Some(setting) = first.effective.get(key).filter(|setting| is_shown(setting)) else { return };
+    // What has parts is written in a file only.
+    let shown = match &setting.value {
+        Some(Literal::Text(text)) => text.clone(),
+        Some(Literal::Integer(number)) => number.to_string(),
+        Some(Literal::Boolean(is)) => is.to_string(),
+        Some(Literal::List(items)) if !items.is_empty() => items.join(","),
+        Some(_) | None => return,
+    };
+    let second = of(&shown).map(|loaded| value(&loaded, key));
+    assert_eq!(second, Some(value(&first, key)), "{key} = {text:?}, shown as {shown:?}");
+}
+
+fn value(loaded: &Loaded, key: &str) -> Option<Literal> {
+    loaded.effective.get(key).and_then(|setting| setting.value.clone())
+}
+
+fn as_file(text: &str) {
+    let of = |text: &str| {
+        let file = Some(FileSource::from_text("phoenix.toml", text));
+        load(&Sources { file, ..Sources::default() }).ok()
+    };
+    let Some(first) = of(text) else { return };
+    if first.effective.settings().iter().any(|setting| setting.value.is_some() && !is_shown(setting)) {
+        return;
+    }
+    let shown = first.effective.to_text();
+    let second = of(&shown).unwrap_or_else(|| unreachable!("what is shown is no configuration:\n{shown}"));
+    for setting in first.effective.settings() {
+        assert_eq!(value(&second, setting.key), setting.value, "{}\n{shown}", setting.key);
+    }
+}
