@@ -49,7 +49,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Some(name) => targets.iter().filter(|target| target.name == *name).collect(),
         None if arguments.quick => targets.iter().collect(),
         None => {
-            targets.iter().for_each(|target| println!("{:<15} {}", target.name, target.reads));
+            for Target { name, reads } in &targets {
+                println!("{name:<15} {reads}");
+            }
             return Ok(ExitCode::SUCCESS);
         }
     };
@@ -148,7 +150,7 @@ impl Target {
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-artifact_prefix={}/", failures.display()))
             .arg("-print_final_stats=1")
-            .arg("-verbosity=0")
+            .args(["-verbosity=0", "-print_funcs=0"])
             // New inputs go to the first folder, so none goes to the repository.
             .args([&corpus, &shell::root().join("fuzz/seeds").join(&self.name)]);
         let passed = shell::succeeds(&mut command)?;

@@ -257,7 +257,7 @@ fn no_file_is_too_long() -> Result<()> {
 fn the_code_map_names_every_folder() -> Result<()> {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).context("read ARCHITECTURE.md")?;
     let map = code_map(&text).context("ARCHITECTURE.md has no heading \"Code map\"")?;
-    let mut folders = vec!["xtask", "fuzz", "sql", "docs"].map(str::to_owned).to_vec();
+    let mut folders = ["xtask", "fuzz", "sql", "docs"].map(str::to_owned).to_vec();
     for parent in ["libs", "crates"] {
         for entry in fs::read_dir(root().join(parent))? {
             let path = entry?.path();

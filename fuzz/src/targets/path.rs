@@ -111,16 +111,16 @@ fn leads_to_one_route(normal: &str) {
         _ => return,
     };
     for bits in 0..16_u8 {
-        let [twice, slashes, dots, parameters] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
-        let first = first_part(normal, twice, slashes, dots, parameters);
+        let first = first_part(normal, bits);
         let is_other = first.as_ref().is_some_and(|first| first.eq_ignore_ascii_case(other.as_bytes()));
-        assert!(!is_other, "{normal:?} is {} to some: {bits:#b}", other);
+        assert!(!is_other, "{normal:?} is {other} to some: {bits:#b}");
     }
 }
 
 /// The first part of a path to a server that decodes twice, decodes before it looks for slashes, resolves dots after it
 /// has decoded, or drops parameters.
-fn first_part(path: &str, twice: bool, slashes: bool, dots: bool, parameters: bool) -> Option<Vec<u8>> {
+fn first_part(path: &str, bits: u8) -> Option<Vec<u8>> {
+    let [twice, slashes, dots, parameters] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
     let mut path = if twice { path.replace("%25", "%") } else { path.to_owned() };
     if slashes {
         for slash in ["%2F", "%2f", "%5C", "%5c"] {
@@ -143,20 +143,16 @@ fn first_part(path: &str, twice: bool, slashes: bool, dots: bool, parameters: bo
 
 fn decoded(mut text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while let Some((first, rest)) = text.split_first() {
+    while let Some((first, mut rest)) = text.split_first() {
+        let mut byte = *first;
         let escape =
             rest.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
         let escape = escape.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                text = &rest[2..];
-            }
-            None => {
-                bytes.push(*first);
-                text = rest;
-            }
+        if let Some(escaped) = escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            (byte, rest) = (escaped, &rest[2..]);
         }
+        bytes.push(byte);
+        text = rest;
     }
     bytes
 }
