@@ -58,6 +58,9 @@ pub(crate) fn run(mut data: &[u8]) {
     if (mode >> 1).is_multiple_of(4) {
         let stranger = ClientIp::of_request(&settings, Peer::direct(STRANGER), &written(&proxies));
         assert_eq!(stranger.address(), STRANGER);
+        if matches!(header, ForwardedHeader::Forwarded) {
+            quoted_text_is_no_element(&strangers, client);
+        }
         if !settings.trusts(address) {
             left_of_the_client_nothing_counts(&strangers, &proxies, address, client);
         }
@@ -77,6 +80,21 @@ fn left_of_the_client_nothing_counts(
     let joined = HeaderValue::from_bytes(&[last.as_bytes(), b",", first.as_bytes()].concat());
     let joined = joined.expect("two values and a comma are a value");
     assert_eq!(client(&[&[joined], rest].concat()), address, "elements before");
+}
+
+/// A proxy may repeat in quotes what its client sent, such as the host that it asked for.
+fn quoted_text_is_no_element(strangers: &[HeaderValue], client: impl Fn(&[HeaderValue]) -> IpAddr) {
+    let Some((last, before)) = strangers.split_last() else { return };
+    let mut text = format!("for={STRANGER};host=\"").into_bytes();
+    for byte in last.as_bytes() {
+        if b"\"\\".contains(byte) {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    text.push(b'"');
+    let written = HeaderValue::from_bytes(&text).expect("a value in quotes is a value");
+    assert_eq!(client(&[before, &[written]].concat()), STRANGER);
 }
 
 /// As the answer to another proxy's question has it, which says the address by other means.

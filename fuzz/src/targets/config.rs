@@ -2,22 +2,19 @@
 //!
 //! What is read and shown reads as the same again; what is wrong is told and never ends in a panic.
 
-use std::sync::LazyLock;
-
 use phoenix_config::{EffectiveSetting, FileSource, Literal, Loaded, Sources, load};
 
 use crate::input;
 
-static KEYS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-    let loaded = load(&Sources::default()).expect("the defaults are a configuration");
-    loaded.effective.settings().iter().map(|setting| setting.key).collect()
-});
-
-/// A byte: 0 for a file that follows, else which setting has the text that follows.
+/// A byte: 0 for a file that follows, else a setting, `=`, and its value as text.
 pub(crate) fn run(mut data: &[u8]) {
     let which = input::byte(&mut data);
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if which == 0 { as_file(text) } else { as_text(KEYS[usize::from(which - 1) % KEYS.len()], text) }
+    match text.split_once('=') {
+        _ if which == 0 => as_file(text),
+        Some((key, text)) => as_text(key, text),
+        None => {}
+    }
 }
 
 /// Whether a value can be written down as it is shown: it is there, and no secret.
@@ -25,7 +22,7 @@ fn is_shown(setting: &EffectiveSetting) -> bool {
     !setting.value.as_ref().is_none_or(|value| value.to_string().contains("<redacted>"))
 }
 
-fn as_text(key: &'static str, text: &str) {
+fn as_text(key: &str, text: &str) {
     let of = |text: &str| {
         let overrides = vec![(key.to_owned(), text.to_owned())];
         load(&Sources { overrides, ..Sources::default() }).ok()

@@ -43,6 +43,16 @@ pub(crate) fn run(mut data: &[u8]) {
         assert_eq!(Presented::find(&among, form, provider.as_ref()), found, "among others");
     }
 
+    if let Presented::Token(token, Carrier::Cookie) = &found {
+        let other =
+            format!("{}={token}x", if mode & 1 == 0 { "phoenix_session" } else { "__Host-phoenix_session" });
+        let twice = with_cookies(&headers, |mut cookies| {
+            cookies.push(other.clone().into_bytes());
+            cookies
+        });
+        assert_eq!(Presented::find(&twice, form, provider.as_ref()), Presented::Ambiguous);
+    }
+
     hide_credentials(&mut headers);
     for form in [CookieForm::PlainLoopback, CookieForm::HostPrefixed] {
         assert_eq!(form.find(&headers), Found::None);

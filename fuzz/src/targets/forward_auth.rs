@@ -35,6 +35,7 @@ pub(crate) fn run(data: &[u8]) {
     let headers = input::headers(rest.get(1..).unwrap_or_default(), &NAMES);
     let Ok(original) = Original::of_http(asks, &Method::PUT, &uri, &headers) else { return };
     is_possible(&original);
+    is_as_it_was_sent(asks, &headers, &original);
     the_words_of_others_do_not_count(asks, &uri, &headers, &original);
     said_again_it_is_the_same(&original);
 }
@@ -44,6 +45,18 @@ fn is_possible(original: &Original) {
     assert!(target.starts_with('/') && !target.contains('#'), "{target:?}");
     assert!(!target.bytes().any(|byte| byte == b' ' || byte.is_ascii_control()), "{target:?}");
     assert!(!original.method.as_str().bytes().any(|letter| letter.is_ascii_lowercase()));
+}
+
+/// What is judged must be what the proxy passes on.
+fn is_as_it_was_sent(asks: Asks, headers: &HeaderMap, original: &Original) {
+    let [method, _, target] = match asks {
+        Asks::Forwarded => OF_FORWARDED,
+        Asks::Nginx => [4, 7, 5],
+        Asks::EnvoyHttp | Asks::EnvoyGrpc => return,
+    };
+    let sent = |position: usize| headers.get(&NAMES[position]).map(HeaderValue::as_bytes);
+    assert_eq!(sent(method), Some(original.method.as_str().as_bytes()));
+    assert!(sent(target).is_none_or(|target| target == original.target.as_str().as_bytes()));
 }
 
 fn the_words_of_others_do_not_count(asks: Asks, uri: &Uri, headers: &HeaderMap, original: &Original) {
