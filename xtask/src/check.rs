@@ -15,8 +15,9 @@ pub fn run(advisories: bool) -> Result<ExitCode> {
     let mut report = Report::default();
     report.step("format", || shell::succeeds(&mut shell::cargo(&["fmt", "--all", "--check"])));
     report.step("lints", || {
-        let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        shell::succeeds(&mut shell::cargo(&arguments))
+        // The driver of the fuzz targets cannot be linked without its engine, but it can be looked at.
+        let what = ["clippy", "--workspace", "--all-targets", "--features", "phoenix-fuzz/driver"];
+        shell::succeeds(shell::cargo(&what).args(["--", "-D", "warnings"]))
     });
     report.step("documentation", || {
         let mut command = shell::cargo(&["doc", "--workspace", "--no-deps"]);

@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod check;
 pub mod dist;
+pub mod fuzz;
 pub mod regen;
 mod shell;
 pub mod spec;

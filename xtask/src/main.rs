@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{bench, check, dist, regen, spec, test};
+use xtask::{bench, check, dist, fuzz, regen, spec, test};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Tasks of the Phoenix repository", disable_version_flag = true)]
@@ -41,6 +41,8 @@ enum Command {
     Dist(dist::Arguments),
     /// Measure, and compare with the bars
     Bench(bench::Arguments),
+    /// Try made-up bytes on everything that reads what strangers send
+    Fuzz(fuzz::Arguments),
     /// The server that benchmarks compare with
     #[command(hide = true)]
     BenchReferenceServer {
@@ -84,6 +86,7 @@ fn main() -> Result<ExitCode> {
         Command::Spec => spec::run(),
         Command::Regen { check } => regen::run(check),
         Command::Dist(arguments) => dist::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::BenchReferenceServer { listen, until_stdin_closes } => {
             bench::reference::serve(listen, until_stdin_closes)?;

@@ -13,7 +13,7 @@ use crate::settings::HttpSettings;
 
 /// Which of the two forms a request uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum CookieForm {
+pub enum CookieForm {
     /// `__Host-phoenix_session`, Secure: everywhere but on plain-HTTP loopback.
     HostPrefixed,
     /// `phoenix_session`, because browsers and curl keep no Secure cookie from `http://127.0.0.1`.
@@ -22,8 +22,10 @@ pub(crate) enum CookieForm {
 
 /// What the `Cookie` headers hold of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Found<'a> {
+pub enum Found<'a> {
+    /// No such cookie.
     None,
+    /// Its value, which may be empty.
     One(&'a str),
     /// The cookie is there twice with different values: which one counts would be a guess.
     Ambiguous,
@@ -71,7 +73,8 @@ impl CookieForm {
     }
 
     /// The session cookie of this form in a request.
-    pub(crate) fn find(self, headers: &HeaderMap) -> Found<'_> {
+    #[must_use]
+    pub fn find(self, headers: &HeaderMap) -> Found<'_> {
         find(headers, self.name())
     }
 

@@ -14,7 +14,7 @@ use crate::settings::ProviderCookies as Provider;
 
 /// How a token came, and so how its successor is handed back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Carrier {
+pub enum Carrier {
     /// The session cookie: sent by browsers on their own, so unsafe methods need a same-origin request.
     Cookie,
     /// `Authorization: Bearer`.
@@ -39,7 +39,8 @@ impl Carrier {
 
 /// The credential of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Presented<'a> {
+pub enum Presented<'a> {
+    /// None.
     None,
     /// A text that should be a token.
     Token(Cow<'a, str>, Carrier),
@@ -52,7 +53,8 @@ pub(crate) enum Presented<'a> {
 impl<'a> Presented<'a> {
     /// What a client sends on purpose counts before what its browser sends: `Authorization`, the headers of an
     /// identity provider's SDK, our cookie, the SDK's cookies. The SDK's are looked for only if `provider` says so.
-    pub(crate) fn find(headers: &'a HeaderMap, form: CookieForm, provider: Option<&Provider>) -> Self {
+    #[must_use]
+    pub fn find(headers: &'a HeaderMap, form: CookieForm, provider: Option<&Provider>) -> Self {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         match (values.next(), values.next()) {
             (Some(value), None) => return bearer(value, provider),
@@ -130,6 +132,9 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn present(authorization: &[&str]) -> HeaderMap {
@@ -158,5 +163,20 @@ mod tests {
         }
         assert_eq!(Presented::find(&present(&["Bearer a", "Bearer a"]), form, None), Presented::Ambiguous);
         assert_eq!(Presented::find(&HeaderMap::new(), form, None), Presented::None);
+    }
+
+    #[test]
+    fn a_token_of_ours_is_not_found_where_an_sdk_packs_its_own() {
+        let provider = Provider { project: "p".to_owned() };
+        let found = |token: &str| {
+            let packed = STANDARD.encode(format!(r#"{{"accessToken":"{token}"}}"#));
+            let headers = present(&[&format!("Bearer stackauth_{packed}")]);
+            match Presented::find(&headers, CookieForm::PlainLoopback, Some(&provider)) {
+                Presented::Token(found, Carrier::Bearer) => found == token,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(found("a.b.c"));
+        assert!(!found("phx_s_x"));
     }
 }

@@ -32,6 +32,11 @@ mod webhooks;
 pub use answer::Answer;
 pub use client_ip::{Announced, ClientAddressSettings, ForwardedHeader, Peer, Transport};
 pub use forward_auth::{BadHeader, Described, SignIn, append_field};
+// What takes apart what strangers send is public for the sake of `fuzz/`.
+pub use client_ip::{ClientIp, Source};
+pub use cookie::{CookieForm, Found};
+pub use credentials::{Carrier, Presented};
+pub use forward_auth::{Asks, CallFailure, EnvoyCall, Original};
 pub use gateway::ConnectionHold;
 pub use introspection::{
     CertificateReport, ClassReport, ClientAuthorityReport, DatabaseReport, Introspection, LagReport,

@@ -11,6 +11,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
+use phoenix_auth::model::SessionToken;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -74,14 +75,15 @@ pub(crate) fn in_headers(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     None
 }
 
-/// The token in a bearer credential of the form `stackauth_<base64>` or `hexclave_<base64>`.
+/// The token in a bearer credential of the form `stackauth_<base64>` or `hexclave_<base64>`. Not one of ours: nobody packs
+/// them so, and packed they would not be recognised where they are kept from applications.
 pub(crate) fn in_bearer(text: &str) -> Option<String> {
     let encoded = text.strip_prefix("stackauth_").or_else(|| text.strip_prefix("hexclave_"))?;
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let decoded = [STANDARD, URL_SAFE]
         .iter()
         .find_map(|alphabet| GeneralPurpose::new(alphabet, config).decode(encoded.as_bytes()).ok())?;
-    access_token(&decoded)
+    access_token(&decoded).filter(|token| !token.starts_with(SessionToken::PREFIX))
 }
 
 fn access_token(json: &[u8]) -> Option<String> {

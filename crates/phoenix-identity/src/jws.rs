@@ -16,13 +16,17 @@ use crate::refusal::Refusal;
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 /// A token taken apart, and nothing of it trusted.
-pub(crate) struct Jws<'a> {
+#[derive(Debug)]
+pub struct Jws<'a> {
+    /// `alg`.
     pub algorithm: Algorithm,
+    /// `kid`.
     pub key_id: Option<String>,
     /// Header and payload as they were sent: what the signature covers.
     pub signing_input: &'a str,
     /// The decoded payload: JSON, or so it should be.
     pub payload: Vec<u8>,
+    /// The decoded signature.
     pub signature: Vec<u8>,
 }
 
@@ -57,7 +61,10 @@ pub(crate) fn looks_like_token(text: &str) -> bool {
 
 impl<'a> Jws<'a> {
     /// Takes a token apart and reads its header.
-    pub(crate) fn parse(token: &'a str) -> Result<Self, Refusal> {
+    ///
+    /// # Errors
+    /// When it has not the form of a token, or its header names what is not accepted.
+    pub fn parse(token: &'a str) -> Result<Self, Refusal> {
         if !looks_like_token(token) {
             return Err(Refusal::Malformed);
         }

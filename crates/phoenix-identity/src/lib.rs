@@ -21,7 +21,8 @@ pub use config::{
     StackConfig,
 };
 pub use identity::Identity;
-pub use jws::MAX_TOKEN_BYTES;
+// Public for the sake of `fuzz/`: everything of a token is read before its signature is known to be good.
+pub use jws::{Jws, MAX_TOKEN_BYTES};
 pub use keys::{KeySetStats, MAX_KEYS};
 pub use refusal::Refusal;
 pub use stack_api::{LONGEST_RETRY_AFTER, StackApi, StackApiError, StackSession};

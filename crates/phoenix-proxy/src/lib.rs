@@ -12,7 +12,7 @@ mod connect;
 mod failure;
 mod forward;
 mod framing;
-mod h1;
+pub mod h1;
 mod h2;
 mod health;
 pub mod hygiene;

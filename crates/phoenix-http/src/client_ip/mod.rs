@@ -105,7 +105,7 @@ impl Peer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schema(as = AddressSource)]
-pub(crate) enum Source {
+pub enum Source {
     /// The connection itself.
     Peer,
     /// The header `X-Forwarded-For`.
@@ -118,24 +118,27 @@ pub(crate) enum Source {
 
 /// A client's address as the rest of Phoenix may use it, in its one spelling, and how it was found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ClientIp {
+pub struct ClientIp {
     address: IpAddr,
     source: Source,
 }
 
 impl ClientIp {
     /// The client that a request comes from. Allocates nothing.
-    pub(crate) fn of_request(settings: &ClientAddressSettings, peer: Peer, headers: &HeaderMap) -> Self {
+    #[must_use]
+    pub fn of_request(settings: &ClientAddressSettings, peer: Peer, headers: &HeaderMap) -> Self {
         Self::derive(settings, peer, &mut settings.elements(headers), |_, _| ()).0
     }
 
     /// The address: never IPv4-mapped, without a zone.
-    pub(crate) const fn address(self) -> IpAddr {
+    #[must_use]
+    pub const fn address(self) -> IpAddr {
         self.address
     }
 
     /// How it was found.
-    pub(crate) const fn source(self) -> Source {
+    #[must_use]
+    pub const fn source(self) -> Source {
         self.source
     }
 

@@ -101,7 +101,7 @@ impl ClientAddressSettings {
 
     /// Adds the address that a proxy says by other means than a header to the header that is read, as that proxy would:
     /// so there is one rule for both. Nothing changes if the proxy did so itself.
-    pub(crate) fn append(&self, headers: &mut HeaderMap, address: IpAddr) {
+    pub fn append(&self, headers: &mut HeaderMap, address: IpAddr) {
         let address = normal(address);
         if self.elements(headers).next().and_then(|nearest| nearest.node.address()) == Some(address) {
             return;

@@ -23,12 +23,10 @@ const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key
 
 impl Original {
     /// The request that this one, by HTTP, asks about.
-    pub(super) fn of_http(
-        asks: Asks,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-    ) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// When the description is incomplete, says something twice, or describes no request.
+    pub fn of_http(asks: Asks, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, Problem> {
         let mut described = Self {
             method: method.clone(),
             target: PathAndQuery::from_static("/"),
@@ -55,7 +53,10 @@ impl Original {
     }
 
     /// The same from a description of another kind.
-    pub(super) fn of_described(described: Described<'_>) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// When it describes no request.
+    pub fn of_described(described: Described<'_>) -> Result<Self, Problem> {
         let Described { method, target, host, is_https, headers, source: _ } = described;
         let mut headers = headers?;
         set_host(&mut headers, host)?;

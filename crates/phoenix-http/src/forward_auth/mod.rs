@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri};
 
+pub use self::envoy::{CallFailure, EnvoyCall};
 pub use self::fields::{BadHeader, append_field};
 pub use self::sign_in::SignIn;
 
@@ -28,7 +29,7 @@ const VERIFY_NGINX: &str = "/api/phoenix/verify-nginx";
 
 /// Who asks, by the path: never by anything that a proxy passes on from its client, such as a query or a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Asks {
+pub enum Asks {
     /// Caddy, Traefik, and others that write `X-Forwarded-Method`, `X-Forwarded-Host` and `X-Forwarded-Uri`.
     Forwarded,
     /// nginx' `auth_request`: `X-Original-Method`, and `X-Original-URI` or `X-Original-URL`.
@@ -41,7 +42,8 @@ pub(crate) enum Asks {
 
 impl Asks {
     /// Reads the path as it came: in its normal form a client of Envoy could have led it elsewhere.
-    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+    #[must_use]
+    pub fn of(uri: &Uri) -> Option<Self> {
         match uri.path() {
             VERIFY => Some(Self::Forwarded),
             VERIFY_NGINX => Some(Self::Nginx),
@@ -82,12 +84,15 @@ pub struct Described<'a> {
 
 /// A request that another proxy asks about.
 #[derive(Clone, Debug)]
-struct Original {
-    method: Method,
-    target: PathAndQuery,
-    is_https: bool,
+pub struct Original {
+    /// Its method, without small letters.
+    pub method: Method,
+    /// Its path and query, in origin form.
+    pub target: PathAndQuery,
+    /// Whether the client used https.
+    pub is_https: bool,
     /// As the client sent it, with the `Host` that it asked for.
-    headers: HeaderMap,
+    pub headers: HeaderMap,
 }
 
 #[cfg(test)]

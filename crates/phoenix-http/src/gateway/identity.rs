@@ -194,7 +194,7 @@ impl Tellings {
 }
 
 /// Removes tokens of ours, and the mark of a known device: an application has no use for them, and its logs none.
-pub(crate) fn hide_credentials(headers: &mut HeaderMap) {
+pub fn hide_credentials(headers: &mut HeaderMap) {
     // Wherever it stands in the value: one that is no proper `Bearer` holds a secret as well.
     let prefix = SessionToken::PREFIX.as_bytes();
     let is_ours = |value: &HeaderValue| value.as_bytes().windows(prefix.len()).any(|part| part == prefix);

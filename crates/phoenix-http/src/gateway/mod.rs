@@ -20,9 +20,8 @@ mod tests;
 pub use self::build::{RouteErrors, RouteProblem, RouteSpec};
 pub use self::explain::{Explanation, Reading};
 pub(crate) use self::failure::answer as failure_answer;
-pub(crate) use self::identity::{
-    IDENTITY_HEADERS, Telling, Tellings, hide_credentials, reads_as_identity, strip,
-};
+pub use self::identity::hide_credentials;
+pub(crate) use self::identity::{IDENTITY_HEADERS, Telling, Tellings, reads_as_identity, strip};
 pub(crate) use self::names::Names;
 pub(crate) use self::path::with_path;
 pub use self::path::{PathError, normalise};

@@ -70,37 +70,48 @@ impl Drop for Task {
 
 /// A part of a body. The last one may be empty.
 #[derive(Debug)]
-struct Part {
-    frame: Option<Frame<Bytes>>,
-    is_last: bool,
+pub struct Part {
+    /// Data or trailers, if there are any.
+    pub frame: Option<Frame<Bytes>>,
+    /// Nothing of the body follows.
+    pub is_last: bool,
 }
 
 /// Takes the body off what was read.
 #[derive(Debug)]
-enum Decoder {
+pub struct Decoder(Left);
+
+/// What is left of it.
+#[derive(Debug)]
+enum Left {
     Exact(u64),
     Chunked(Chunked),
     UntilClose,
 }
 
 impl Decoder {
-    fn new(length: Length) -> Self {
-        match length {
-            Length::Exact(length) => Self::Exact(length),
-            Length::Chunked => Self::Chunked(Chunked::new()),
-            Length::UntilClose => Self::UntilClose,
-        }
+    /// For a body that ends like this.
+    #[must_use]
+    pub fn new(length: Length) -> Self {
+        Self(match length {
+            Length::Exact(length) => Left::Exact(length),
+            Length::Chunked => Left::Chunked(Chunked::new()),
+            Length::UntilClose => Left::UntilClose,
+        })
     }
 
-    /// The next part of what is there; `None` if more is needed.
-    fn next(&mut self, input: &mut BytesMut) -> Result<Option<Part>, Malformed> {
-        let (data, is_last) = match self {
-            Self::Exact(left) => {
+    /// The next part of what is there, which is taken off the input; `None` if more is needed.
+    ///
+    /// # Errors
+    /// When the chunks of the body are malformed. Nothing else can be read of it then.
+    pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Part>, Malformed> {
+        let (data, is_last) = match &mut self.0 {
+            Left::Exact(left) => {
                 let there = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left = left.saturating_sub(there as u64);
                 (input.split_to(there).freeze(), *left == 0)
             }
-            Self::Chunked(chunks) => match chunks.next(input)? {
+            Left::Chunked(chunks) => match chunks.next(input)? {
                 Read::More => return Ok(None),
                 Read::Data(data) => (data, chunks.is_last(input)),
                 Read::End(trailers) => {
@@ -108,7 +119,7 @@ impl Decoder {
                     return Ok(Some(Part { frame, is_last: true }));
                 }
             },
-            Self::UntilClose => (input.split().freeze(), false),
+            Left::UntilClose => (input.split().freeze(), false),
         };
         let frame = (!data.is_empty()).then(|| Frame::data(data));
         Ok((frame.is_some() || is_last).then_some(Part { frame, is_last }))
@@ -122,10 +133,10 @@ impl Decoder {
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(AnswerError::Broken(error.into()))),
             }
-            let expected = if let Self::Exact(left) = self { *left } else { 0 };
-            match (ready!(link.poll_fill(context, expected)), &self) {
-                (Ok(0), Self::UntilClose) => return Poll::Ready(Ok(Part { frame: None, is_last: true })),
-                (Ok(0), Self::Exact(_) | Self::Chunked(_)) => {
+            let expected = if let Left::Exact(left) = self.0 { left } else { 0 };
+            match (ready!(link.poll_fill(context, expected)), &self.0) {
+                (Ok(0), Left::UntilClose) => return Poll::Ready(Ok(Part { frame: None, is_last: true })),
+                (Ok(0), Left::Exact(_) | Left::Chunked(_)) => {
                     let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
                     return Poll::Ready(Err(AnswerError::Broken(cut.into())));
                 }

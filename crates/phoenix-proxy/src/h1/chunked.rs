@@ -18,7 +18,7 @@ const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 /// The body is not chunked as it should be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the chunks of the answer are malformed")]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// How far a body is.
 #[derive(Debug)]

@@ -19,11 +19,11 @@ pub(crate) const MAX_FIELDS: usize = 100;
 /// An answer that is no HTTP, or whose end is in doubt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("the answer is no valid HTTP")]
-pub(crate) struct Garbage;
+pub struct Garbage;
 
 /// Where the body of an answer ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Length {
+pub enum Length {
     /// After so many bytes.
     Exact(u64),
     /// Where its chunks say.
@@ -34,9 +34,11 @@ pub(crate) enum Length {
 
 /// The head of an answer.
 #[derive(Debug)]
-pub(crate) struct Head {
-    pub(crate) parts: response::Parts,
-    pub(crate) length: Length,
+pub struct Head {
+    /// Status and fields.
+    pub parts: response::Parts,
+    /// Where the body that follows ends.
+    pub length: Length,
 }
 
 /// Where a field stands in the bytes of a head.
@@ -70,7 +72,10 @@ pub(super) fn write(out: &mut BytesMut, request: &Outbound<'_>, host: &HeaderVal
 
 /// Reads the head of the answer to a request with this method off the input, and whether the connection can be used again
 /// after the answer; `None` while it is not complete. Interim answers are skipped (RFC 9110 section 15.2), but for 101.
-pub(super) fn read(input: &mut BytesMut, method: &Method) -> Result<Option<(Head, bool)>, Garbage> {
+///
+/// # Errors
+/// When it is none, is larger than 64 KiB, or leaves in doubt where the answer ends.
+pub fn read(input: &mut BytesMut, method: &Method) -> Result<Option<(Head, bool)>, Garbage> {
     loop {
         let Some((head, is_kept)) = read_one(input, method)? else {
             return if input.len() >= HEAD_BYTES { Err(Garbage) } else { Ok(None) };

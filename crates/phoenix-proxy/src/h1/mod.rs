@@ -29,8 +29,12 @@ use crate::failure::Failure;
 use crate::outbound::Outbound;
 use crate::pause::Timer;
 
+// What takes bytes of a server apart is public for the sake of `fuzz/`.
+pub use self::answer::{Decoder, Part};
+pub use self::chunked::Malformed;
+pub use self::head::{Garbage, Head, Length, read as read_head};
+
 pub(crate) use self::answer::{Answer, Rest, answer};
-pub(crate) use self::head::{Head, Length};
 
 /// Room for one read, at first.
 const MIN_READ_BYTES: usize = 8 * 1024;
@@ -142,7 +146,7 @@ impl Link {
                 Poll::Ready(Ok(0) | Err(_)) => {
                     return Poll::Ready(Err(wait.blame(Failure::Closed)));
                 }
-                Poll::Ready(Ok(_)) => match head::read(&mut self.input, &request.method) {
+                Poll::Ready(Ok(_)) => match read_head(&mut self.input, &request.method) {
                     Ok(Some((head, is_kept))) => {
                         self.is_spent |= !is_kept;
                         return Poll::Ready(Ok(head));

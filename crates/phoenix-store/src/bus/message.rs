@@ -18,23 +18,54 @@ const ENTRY_BYTES: usize = 8 + 1 + 16 + 8;
 pub(super) const MAX_PUSHED: usize = 170;
 
 /// One node, for as long as its process lives.
-pub(super) type Node = u64;
+pub type Node = u64;
 
 /// What nodes tell each other.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Message {
+pub enum Message {
     /// These became stale.
-    Pushed { from: Node, entries: Vec<Invalidation> },
+    Pushed {
+        /// Who says so.
+        from: Node,
+        /// What it is.
+        entries: Vec<Invalidation>,
+    },
     /// Who can read the log for me, after this number?
-    Ask { from: Node, question: u64, after: Seq },
+    Ask {
+        /// Who asks.
+        from: Node,
+        /// Number of the question.
+        question: u64,
+        /// Number of the last entry that is known.
+        after: Seq,
+    },
     /// I have read it, after I was asked.
-    Answer { to: Node, question: u64, read: LeasePage },
+    Answer {
+        /// Who asked.
+        to: Node,
+        /// Number of the question.
+        question: u64,
+        /// What was read.
+        read: LeasePage,
+    },
     /// Blocks began or were lifted, and are in the database.
-    BlocksChanged { from: Node },
+    BlocksChanged {
+        /// Who changed them.
+        from: Node,
+    },
 }
 
 impl Message {
     pub(super) fn seal(&self, keys: &KeyRing) -> Vec<u8> {
+        let mut body = self.encode();
+        let mut bytes = keys.seal(PURPOSE, &body).to_vec();
+        bytes.append(&mut body);
+        bytes
+    }
+
+    /// The message without its seal.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(64);
         match self {
             Self::Pushed { from, entries } => {
@@ -60,9 +91,7 @@ impl Message {
                 put(&mut body, *from);
             }
         }
-        let mut bytes = keys.seal(PURPOSE, &body).to_vec();
-        bytes.append(&mut body);
-        bytes
+        body
     }
 
     /// The message, if its seal is ours and its form is whole.
@@ -71,11 +100,18 @@ impl Message {
         if !keys.seal_is_valid(PURPOSE, body, seal) {
             return None;
         }
+        Self::decode(body)
+    }
+
+    /// The message that this is, without its seal; `None` when it is none, or anything follows it.
+    #[must_use]
+    pub fn decode(body: &[u8]) -> Option<Self> {
         let (kind, mut rest) = body.split_first()?;
         let rest = &mut rest;
         match kind {
             1 => Some(Self::Pushed { from: take(rest)?, entries: take_entries(rest)? }),
-            2 => Some(Self::Ask { from: take(rest)?, question: take(rest)?, after: Seq(take(rest)?) }),
+            2 => Some(Self::Ask { from: take(rest)?, question: take(rest)?, after: Seq(take(rest)?) })
+                .filter(|_| rest.is_empty()),
             3 => {
                 let (to, question, after) = (take(rest)?, take(rest)?, Seq(take(rest)?));
                 let page = LogPage { last: Seq(take(rest)?), entries: take_entries(rest)? };
@@ -195,7 +231,7 @@ mod tests {
     #[test]
     fn a_sealed_message_of_no_known_form_is_refused() {
         let keys = KeyRing::derive(b"one");
-        for body in [&b""[..], &[1, 2], &[9; 9], &[4; 8], &[4; 10], &[2; 24], &[1; 10]] {
+        for body in [&b""[..], &[1, 2], &[9; 9], &[4; 8], &[4; 10], &[2; 24], &[2; 26], &[1; 10]] {
             let mut bytes = keys.seal(PURPOSE, body).to_vec();
             bytes.extend_from_slice(body);
             assert_eq!(Message::open(&keys, &bytes), None, "{body:?}");

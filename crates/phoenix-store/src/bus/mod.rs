@@ -25,8 +25,10 @@ use phoenix_auth::ports::Clock;
 use tokio::sync::{Notify, mpsc};
 
 use crate::tiers::{LeasePage, TieredSessions};
-use message::{MAX_PUSHED, Message, Node};
+use message::MAX_PUSHED;
 
+// Public for the sake of `fuzz/`.
+pub use message::{Message, Node};
 pub use postgres_wire::PostgresWire;
 pub use redis_wire::RedisWire;
 

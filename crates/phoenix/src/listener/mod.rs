@@ -21,6 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::lifecycle::Lifecycle;
 use admission::Admission;
 use reaper::Reaper;
+// What takes the first bytes of a stranger apart is public for the sake of `fuzz/`.
+pub use proxy_protocol::{Parsed, parse as parse_proxy_header};
 pub use redirect::Redirect;
 
 use crate::tls::TlsServer;

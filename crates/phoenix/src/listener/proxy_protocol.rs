@@ -25,7 +25,7 @@ const V2_KNOWN_BYTES: usize = V2_HEAD_BYTES + 36;
 
 /// What bytes from the beginning of a connection are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Parsed {
+pub enum Parsed {
     /// A header of this many bytes.
     Header(Announced, usize),
     /// The beginning of one: all bytes so far belong to it.
@@ -78,7 +78,9 @@ async fn skip(stream: &mut TcpStream, mut bytes: usize) -> io::Result<bool> {
     Ok(true)
 }
 
-fn parse(bytes: &[u8]) -> Parsed {
+/// Reads the header at the beginning of a connection, of which these bytes have come so far.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Parsed {
     if begins(bytes, V1_MARK) {
         parse_v1(bytes)
     } else if begins(bytes, V2_MARK) {

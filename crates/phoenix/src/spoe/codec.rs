@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The bytes end before a value does, or are none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Garbage;
+pub struct Garbage;
 
 /// A value with its type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -25,15 +25,24 @@ const SCOPE_TRANSACTION: u8 = 2;
 
 /// Why the agent ends a connection, with the number of the document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Goodbye {
+pub enum Goodbye {
+    /// The process ends, or HAProxy does.
     Normal,
+    /// A frame did not arrive in time.
     TimedOut,
+    /// A frame is larger than agreed.
     TooBig,
+    /// A frame cannot be read.
     Invalid,
+    /// The hello names no version.
     NoVersion,
+    /// The hello names no size of frames.
     NoFrameSize,
+    /// The hello names none of the versions that are spoken.
     Version,
+    /// Frames could not hold 256 bytes.
     FrameSize,
+    /// A message comes in several frames.
     Fragmented,
 }
 
@@ -61,14 +70,19 @@ impl From<Garbage> for Goodbye {
 
 /// A frame of HAProxy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Frame<'a> {
+pub enum Frame<'a> {
+    /// The beginning.
     Hello(Hello),
     /// Messages about a request.
     Notify {
+        /// Number of the stream, to be repeated in the answer.
         stream: u64,
+        /// Number of the frame, to be repeated in the answer.
         frame: u64,
+        /// The messages.
         messages: &'a [u8],
     },
+    /// The end.
     Disconnect,
     /// Of a kind that this version does not know; to be passed over.
     Unknown,
@@ -76,15 +90,18 @@ pub(super) enum Frame<'a> {
 
 /// How HAProxy begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Hello {
+pub struct Hello {
     /// Longest frame in bytes that both sides take.
-    pub(super) max_frame: u32,
+    pub max_frame: u32,
     /// It only asks whether the agent is there.
-    pub(super) is_health_check: bool,
+    pub is_health_check: bool,
 }
 
 /// Reads a frame, without its length.
-pub(super) fn read(bytes: &[u8]) -> Result<Frame<'_>, Goodbye> {
+///
+/// # Errors
+/// Why the connection must end.
+pub fn read(bytes: &[u8]) -> Result<Frame<'_>, Goodbye> {
     let Some((&[kind, a, b, c, d], rest)) = bytes.split_first_chunk() else { return Err(Goodbye::Invalid) };
     let flags = u32::from_be_bytes([a, b, c, d]);
     let mut reader = Reader::new(rest);

@@ -29,7 +29,10 @@ const VARIABLES: [(HeaderName, &str); 10] = [
 
 /// The question among the messages of a frame. What a client wrote is that question's matter only; an error is a frame
 /// that HAProxy did not write as its protocol has it.
-pub(super) fn question(messages: &[u8]) -> Result<Option<Described<'_>>, Garbage> {
+///
+/// # Errors
+/// When the messages end too early, or are none.
+pub fn question(messages: &[u8]) -> Result<Option<Described<'_>>, Garbage> {
     let mut reader = Reader::new(messages);
     let mut found = None;
     while !reader.is_empty() {

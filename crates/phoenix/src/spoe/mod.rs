@@ -9,6 +9,11 @@ mod connection;
 mod frame;
 mod message;
 
+// What takes bytes of a connection apart is public for the sake of `fuzz/`.
+pub use self::codec::Garbage;
+pub use self::frame::{Frame, Goodbye, Hello, read as read_frame};
+pub use self::message::question;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -48,7 +48,7 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Why a call has no answer. Envoy refuses the request then, unless it is told to fail open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Failure {
+pub enum CallFailure {
     /// `INVALID_ARGUMENT`.
     Malformed,
     /// `RESOURCE_EXHAUSTED`.
@@ -63,7 +63,7 @@ enum Failure {
     Fields,
 }
 
-impl Failure {
+impl CallFailure {
     const fn code(self) -> (u16, &'static str) {
         match self {
             Self::Malformed => (3, "the message is no CheckRequest of an HTTP request"),
@@ -87,7 +87,7 @@ impl Shared {
     ) -> Response<Body> {
         match (is_no_call(&request), turned_away) {
             (None, None) => {}
-            (None, Some(why)) if why.kind() == Kind::NotFound => return failed(Failure::Off),
+            (None, Some(why)) if why.kind() == Kind::NotFound => return failed(CallFailure::Off),
             (None, Some(why)) => return answered(&response_of(why.rendered(), Vec::new())),
             (Some(_), Some(problem)) | (Some(problem), None) => {
                 return problem.rendered().map(crate::body::full);
@@ -95,20 +95,12 @@ impl Shared {
         }
         let message = match read(request.into_body(), self.parts.settings.body_timeout).await {
             Ok(message) => message,
-            Err(Failure::Fields) => {
+            Err(CallFailure::Fields) => {
                 return answered(&response_of(Problem::from(BadHeader::TooMany).rendered(), Vec::new()));
             }
             Err(failure) => return failed(failure),
         };
-        let Some(http) = message.http() else { return failed(Failure::Malformed) };
-        let described = Described {
-            method: &http.method,
-            target: &http.path,
-            host: Some(&*http.host).filter(|host| !host.is_empty()),
-            is_https: http.scheme == b"https"[..],
-            source: message.source(),
-            headers: http.header(),
-        };
+        let Some(described) = message.described() else { return failed(CallFailure::Malformed) };
         let lookalikes = described.headers.as_ref().map(lookalikes).unwrap_or_default();
         let verdict = self.judge_described(peer, described, trace).await;
         answered(&response_of(verdict, lookalikes))
@@ -127,32 +119,62 @@ fn is_no_call(request: &Request<Incoming>) -> Option<Problem> {
         .then(|| Problem::new(Kind::UnsupportedMediaType).detail("This path takes calls of gRPC."))
 }
 
-async fn read(body: Incoming, timeout: Duration) -> Result<CheckRequest, Failure> {
+/// The message of a call.
+#[derive(Clone, Debug)]
+pub struct EnvoyCall(CheckRequest);
+
+impl EnvoyCall {
+    /// Reads the one message of a call's body.
+    ///
+    /// # Errors
+    /// When the body is something else, or the message has too many fields.
+    pub fn read(body: &[u8]) -> Result<Self, CallFailure> {
+        message_in(body).map(Self)
+    }
+
+    /// The request that is asked about; `None` if it is none of HTTP.
+    #[must_use]
+    pub fn described(&self) -> Option<Described<'_>> {
+        let http = self.0.http()?;
+        Some(Described {
+            method: &http.method,
+            target: &http.path,
+            host: Some(&*http.host).filter(|host| !host.is_empty()),
+            is_https: http.scheme == b"https"[..],
+            source: self.0.source(),
+            headers: http.header(),
+        })
+    }
+}
+
+async fn read(body: Incoming, timeout: Duration) -> Result<EnvoyCall, CallFailure> {
     let whole = Limited::new(body, PREFIX_BYTES + MAX_MESSAGE_BYTES).collect();
     let whole = match tokio::time::timeout(timeout, whole).await {
         Ok(Ok(whole)) => whole.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => return Err(Failure::TooLarge),
-        Ok(Err(_broken_off)) => return Err(Failure::Malformed),
-        Err(_elapsed) => return Err(Failure::Late),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            return Err(CallFailure::TooLarge);
+        }
+        Ok(Err(_broken_off)) => return Err(CallFailure::Malformed),
+        Err(_elapsed) => return Err(CallFailure::Late),
     };
-    message_in(&whole)
+    EnvoyCall::read(&whole)
 }
 
 /// The one message of a body.
-fn message_in(body: &[u8]) -> Result<CheckRequest, Failure> {
+fn message_in(body: &[u8]) -> Result<CheckRequest, CallFailure> {
     let Some((&[compressed, a, b, c, d], message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
-        return Err(Failure::Malformed);
+        return Err(CallFailure::Malformed);
     };
     if compressed != 0 {
-        return Err(Failure::Compressed);
+        return Err(CallFailure::Compressed);
     }
     if usize::try_from(u32::from_be_bytes([a, b, c, d])) != Ok(message.len()) {
-        return Err(Failure::Malformed);
+        return Err(CallFailure::Malformed);
     }
-    if count::header_fields(message).ok_or(Failure::Malformed)? > MAX_FIELDS + PSEUDO_FIELDS {
-        return Err(Failure::Fields);
+    if count::header_fields(message).ok_or(CallFailure::Malformed)? > MAX_FIELDS + PSEUDO_FIELDS {
+        return Err(CallFailure::Fields);
     }
-    CheckRequest::decode(message).map_err(|_| Failure::Malformed)
+    CheckRequest::decode(message).map_err(|_| CallFailure::Malformed)
 }
 
 /// Headers that an application may take for one about the caller: some read whatever is no letter or digit as `-`.
@@ -201,7 +223,7 @@ fn answered(message: &CheckResponse) -> Response<Body> {
 }
 
 /// Only a head, with the status in it.
-fn failed(failure: Failure) -> Response<Body> {
+fn failed(failure: CallFailure) -> Response<Body> {
     let (code, message) = failure.code();
     let mut response = head(Response::new(crate::body::full(Bytes::new())));
     response.headers_mut().insert(GRPC_STATUS, HeaderValue::from(code));
@@ -229,11 +251,11 @@ mod tests {
             message_in(&body).map(|message| message.http().is_some())
         };
         assert_eq!(framed(0, 0, b""), Ok(false));
-        assert_eq!(framed(1, 0, b""), Err(Failure::Compressed));
+        assert_eq!(framed(1, 0, b""), Err(CallFailure::Compressed));
         for (length, message) in [(1, &b""[..]), (0, b"x"), (u32::MAX, b""), (2, b"\xff\xff"), (1, b"\x0a")] {
-            assert_eq!(framed(0, length, message), Err(Failure::Malformed), "{length} {message:?}");
+            assert_eq!(framed(0, length, message), Err(CallFailure::Malformed), "{length} {message:?}");
         }
-        assert_eq!(message_in(b"\0\0\0\0").map(|_| ()), Err(Failure::Malformed));
+        assert_eq!(message_in(b"\0\0\0\0").map(|_| ()), Err(CallFailure::Malformed));
     }
 
     #[test]
@@ -250,8 +272,8 @@ mod tests {
             message_in(&[&[0], &length[..], &message].concat()).map(|message| message.http().is_some())
         };
         assert_eq!(outcome(MAX_FIELDS + PSEUDO_FIELDS), Ok(true));
-        assert_eq!(outcome(MAX_FIELDS + PSEUDO_FIELDS + 1), Err(Failure::Fields));
-        assert_eq!(outcome(8_000), Err(Failure::Fields));
+        assert_eq!(outcome(MAX_FIELDS + PSEUDO_FIELDS + 1), Err(CallFailure::Fields));
+        assert_eq!(outcome(8_000), Err(CallFailure::Fields));
     }
 
     #[test]
