@@ -218,6 +218,28 @@ async fn secrets_that_others_can_read_are_found() {
     assert_found(&ran, "secrets.sources", "failure", "PHOENIX_SECRET_KEY_FILE");
 }
 
+// spec: G5
+#[tokio::test]
+async fn headers_that_routes_set_count_as_secrets() {
+    let route = |headers: &str| format!("{{ path = \"/x\", {headers} }}");
+    for (headers, mode, state, advice) in [
+        ("request_headers = { set = { authorization = \"Basic canary\" } }", 0o644, "failure", "chmod 600"),
+        ("request_headers = { set = { x-api-key = \"canary\" } }", 0o644, "failure", "chmod 600"),
+        ("request_headers = { set = { x-tenant = \"canary\" } }", 0o644, "warning", "chmod 600"),
+        ("request_headers = { set = { x-api-key = \"canary\" } }", 0o640, "ok", ""),
+        ("response_headers = { set = { x-frame-options = \"DENY\" } }", 0o644, "ok", ""),
+    ] {
+        let set_up = SetUp::embedded();
+        set_up.file("phoenix.toml", &format!("[gateway]\nroutes = [{}]\n", route(headers)), mode);
+        let ran = set_up.run().await;
+        assert_found(&ran, "secrets.config-file-mode", state, advice);
+        assert!(!ran.stdout.contains("canary"), "{}", ran.stdout);
+    }
+    let routes = format!("gateway.routes=[{}]", route("request_headers = { set = { x-key = \"canary\" } }"));
+    let ran = SetUp::embedded().arg("--set").arg(&routes).run().await;
+    assert_found(&ran, "secrets.sources", "failure", "into phoenix.toml");
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_the_embedded_database_is_found() {
     let set_up = SetUp::embedded();
