@@ -119,8 +119,8 @@ fn config_mode(subject: &Subject<'_>) -> Finding {
     let names = in_file.iter().map(|(variable, _)| *variable).collect::<Vec<_>>().join(", ");
     let open = files::open_to_all([path.as_path()], subject.in_container);
     if open.is_empty() {
-        return check::CONFIG_MODE
-            .ok(format!("{} holds {names}, and only its owner and group read it", path.display()));
+        let modes = files::shown(&files::modes([path.as_path()]));
+        return check::CONFIG_MODE.ok(format!("{modes} and holds {names}"));
     }
     let found = format!("{} and holds {names}", files::shown(&open));
     let is_secret = names != HEADERS || headers.is_some_and(|headers| headers.has_credential);

@@ -220,6 +220,19 @@ async fn secrets_that_others_can_read_are_found() {
 
 // spec: G5
 #[tokio::test]
+async fn keys_of_assertions_with_which_no_start_comes_about_are_found() {
+    for (mode, state, advice) in
+        [(0o600, "ok", ""), (0o660, "failure", "chmod 600"), (0o604, "failure", "chmod 600")]
+    {
+        let set_up = SetUp::embedded();
+        let key = set_up.file("assertion.pem", "a key", mode);
+        let ran = set_up.env("PHOENIX_ASSERTION_KEYS", &key).run().await;
+        assert_found(&ran, "gateway.assertion-keys", state, advice);
+    }
+}
+
+// spec: G5
+#[tokio::test]
 async fn headers_that_routes_set_count_as_secrets() {
     let route = |headers: &str| format!("{{ path = \"/x\", {headers} }}");
     for (headers, mode, state, advice) in [
@@ -251,6 +264,8 @@ async fn what_is_wrong_with_the_embedded_database_is_found() {
     let ran = set_up.run().await;
     assert_found(&ran, "embedded.integrity", "ok", "");
     assert_found(&ran, "embedded.folder-mode", "ok", "");
+    let found = findings(&report(&ran), "embedded.folder-mode")[0]["found"].to_string();
+    assert!(found.contains("phoenix-data is 0700") && found.contains("phoenix.db is 0600"), "{found}");
     assert_found(&ran, "embedded.key-fingerprint", "ok", "");
     damage(&folder.join("phoenix.db"));
     assert_found(&set_up.run().await, "embedded.integrity", "failure", "restore a backup");
