@@ -27,7 +27,7 @@ pub use config::{Config, Stack};
 pub use docs::{example_toml, json_schema, reference_markdown};
 pub use effective::{Effective, EffectiveSetting};
 pub use error::{ConfigError, ConfigErrors, Source};
-pub use kinds::duration_text;
+pub use kinds::{HIDDEN, duration_text};
 pub use loader::{Loaded, load};
 pub use setting::Literal;
 pub use settings::{

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use phoenix_config::{ConfigErrors, Effective, Gateway, Literal, Loaded};
+use phoenix_config::{ConfigErrors, Effective, Gateway, GatewayRoute, HttpMethod, Literal, Loaded};
 use phoenix_http::gateway::RouteTable;
 use phoenix_http::limits::{LimitRules, LiveRules};
 use tokio::signal::unix::Signal;
@@ -23,6 +23,8 @@ const LIMITS: &str = "limits.";
 const AT_START: &str = "limits.memory";
 /// What of the gateway is read again: connections to upstreams are made once.
 const ROUTES: &str = "gateway.routes";
+/// Most routes that one line of the log names; the rest are counted.
+const MAX_NAMED: usize = 20;
 
 /// Reads the configuration as the process did at its start.
 pub(crate) type Read = Arc<dyn Fn() -> Result<Loaded, ConfigErrors> + Send + Sync>;
@@ -35,7 +37,7 @@ pub(crate) struct Reloader {
     pub(crate) effective: Effective,
     /// Where rules are put in force.
     pub(crate) rules: Arc<LiveRules>,
-    /// The gateway as it was at the start: its upstreams stay.
+    /// The gateway as it was at the start, because its upstreams stay, with the routes in force.
     pub(crate) gateway: Gateway,
     /// Where routes are put in force, and keys read again.
     pub(crate) served: crate::gateway::Gateway,
@@ -81,14 +83,22 @@ impl Reloader {
         }
         let (reloaded, at_start): (Vec<Change>, Vec<Change>) =
             changes(&self.effective, &loaded.effective).into_iter().partition(|c| is_reloaded(&c.setting));
+        let of_routes = RouteChanges::between(&self.gateway.routes, &loaded.config.gateway.routes);
+        // In this order a class is there before a route leads to it. A request that is under way with a route whose
+        // class is gone counts for another one (`phoenix_http::limits`), so none is unlimited meanwhile.
         self.rules.replace(rules);
         self.served.routes.replace(routes);
         for Change { setting, from, to } in &reloaded {
-            if setting == ROUTES {
-                tracing::info!(setting, from, to, "routes changed");
-            } else {
-                tracing::info!(setting, from, to, "rate limits changed");
-            }
+            tracing::info!(setting, from, to, "rate limits changed");
+        }
+        if let Some(RouteChanges { added, removed, changed }) = &of_routes {
+            tracing::info!(
+                setting = ROUTES,
+                added = named(added),
+                removed = named(removed),
+                changed = named(changed),
+                "routes changed"
+            );
         }
         if !at_start.is_empty() {
             let settings: Vec<&str> = at_start.iter().map(|change| change.setting.as_str()).collect();
@@ -98,8 +108,11 @@ impl Reloader {
             );
         }
         // Of what only a start takes over, what the start took stays in effect.
-        self.effective = self.effective.with(&loaded.effective, is_reloaded);
-        tracing::info!(changes = reloaded.len(), "configuration read again; what was counted stays counted");
+        self.effective =
+            self.effective.with(&loaded.effective, |setting| setting == ROUTES || is_reloaded(setting));
+        self.gateway.routes = loaded.config.gateway.routes;
+        let changes = reloaded.len() + usize::from(of_routes.is_some());
+        tracing::info!(changes, "configuration read again; what was counted stays counted");
     }
 }
 
@@ -129,14 +142,67 @@ struct Change {
     to: String,
 }
 
+/// Whether it is one of the limits that take effect at once. Of routes, values are not told (see [`RouteChanges`]).
 fn is_reloaded(setting: &str) -> bool {
-    setting == ROUTES || (setting.starts_with(LIMITS) && setting != AT_START)
+    setting.starts_with(LIMITS) && setting != AT_START
 }
 
-/// What differs; of a table the entries that do. Secrets are not in there, so that they changed is not seen.
+/// Routes that differ, by their names: what is in them may be a secret.
+#[derive(PartialEq, Eq, Debug)]
+struct RouteChanges {
+    added: Vec<String>,
+    removed: Vec<String>,
+    changed: Vec<String>,
+}
+
+impl RouteChanges {
+    /// `None` when the routes are the same, in whatever order.
+    fn between(before: &[GatewayRoute], after: &[GatewayRoute]) -> Option<Self> {
+        let same = |all: &[GatewayRoute], one: &GatewayRoute| {
+            all.iter().find(|other| requests(other) == requests(one)).cloned()
+        };
+        let missing = |from: &[GatewayRoute], of: &[GatewayRoute]| -> Vec<String> {
+            of.iter().filter(|route| same(from, route).is_none()).map(name).collect()
+        };
+        let differs = |route: &&GatewayRoute| same(before, route).is_some_and(|old| old != **route);
+        let changes = Self {
+            added: missing(before, after),
+            removed: missing(after, before),
+            changed: after.iter().filter(differs).map(name).collect(),
+        };
+        let is_any =
+            [&changes.added, &changes.removed, &changes.changed].iter().any(|names| !names.is_empty());
+        is_any.then_some(changes)
+    }
+}
+
+/// What tells a route from others: the requests that are its own.
+fn requests(route: &GatewayRoute) -> (Option<&str>, &[HttpMethod], &str) {
+    (route.host.as_deref(), &route.methods, &route.path)
+}
+
+/// `GET,POST app.example.com/tasks/{id}`.
+fn name(route: &GatewayRoute) -> String {
+    let (host, methods, path) = requests(route);
+    let methods: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+    let space = if methods.is_empty() { "" } else { " " };
+    format!("{}{space}{}{path}", methods.join(","), host.unwrap_or_default())
+}
+
+/// The first names, and how many more there are.
+fn named(names: &[String]) -> String {
+    let first = names.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_NAMED) {
+        0 => first,
+        more => format!("{first}, and {more} more"),
+    }
+}
+
+/// What differs of all but the routes; of a table the entries that do. Secrets are not in there, so that they changed is
+/// not seen.
 fn changes(before: &Effective, after: &Effective) -> Vec<Change> {
     let mut changes = Vec::new();
-    for new in after.settings() {
+    for new in after.settings().iter().filter(|setting| setting.key != ROUTES) {
         let old = before.get(new.key).and_then(|old| old.value.as_ref());
         match (old, new.value.as_ref()) {
             (Some(Literal::Table(old)), Some(Literal::Table(new_entries))) => {
@@ -165,4 +231,37 @@ fn entry_changes(setting: &str, old: &[(String, Literal)], new: &[(String, Liter
 fn change(setting: String, from: Option<&Literal>, to: Option<&Literal>) -> Change {
     let text = |value: Option<&Literal>| value.map_or_else(|| "not set".to_owned(), ToString::to_string);
     Change { setting, from: text(from), to: text(to) }
+}
+
+#[cfg(test)]
+mod tests {
+    use phoenix_config::{Sources, load};
+
+    use super::*;
+
+    fn routes(texts: &[&str]) -> Vec<GatewayRoute> {
+        let text: Vec<String> = texts.iter().map(|text| format!("[[gateway.routes]]\n{text}\n")).collect();
+        let text = text.concat();
+        load(&Sources::from_toml(text)).unwrap_or_else(|errors| panic!("{errors}")).config.gateway.routes
+    }
+
+    #[test]
+    fn routes_that_differ_are_named_and_nothing_of_them_is_told() {
+        let set = |value: &str| format!("path = '/x'\nrequest_headers = {{ set = {{ x-key = '{value}' }} }}");
+        let (get, all) = ("path = '/a'\nmethods = ['GET', 'PUT']\nhost = 'a.example'", "path = '/a'");
+        let before = routes(&[get, all, &set("canary 1")]);
+        assert_eq!(RouteChanges::between(&before, &routes(&[&set("canary 1"), all, get])), None, "the order");
+        let after = routes(&[all, &set("canary 2"), "path = '/new'\nauth = 'none'"]);
+        let changes = RouteChanges::between(&before, &after).expect("they differ");
+        assert_eq!((named(&changes.added), named(&changes.changed)), ("/new".to_owned(), "/x".to_owned()));
+        assert_eq!(named(&changes.removed), "GET,PUT a.example/a");
+        assert!(!format!("{changes:?}{before:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_line_names_no_more_than_so_many_routes() {
+        let names = |number: usize| (0..number).map(|at| format!("/{at}")).collect::<Vec<_>>();
+        assert!(named(&names(MAX_NAMED)).ends_with("/19"));
+        assert!(named(&names(MAX_NAMED + 2)).ends_with("/19, and 2 more"));
+    }
 }

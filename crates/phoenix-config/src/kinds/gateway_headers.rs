@@ -1,4 +1,5 @@
-//! Changes of headers: a table of `set` and `remove`. Knows which headers are not a configuration's to change.
+//! Changes of headers: a table of `set` and `remove`. Knows which headers are not a configuration's to change. A value may
+//! be a credential of the application (`Authorization`), so none is ever shown, whether it is taken or refused.
 
 use std::collections::HashSet;
 
@@ -19,6 +20,9 @@ use crate::{
 const MAX_HEADERS: usize = 32;
 /// Longest name of a header.
 const MAX_NAME_BYTES: usize = 64;
+
+/// What is shown in place of the value of a header that a route sets.
+pub const HIDDEN: &str = "(hidden)";
 
 const FIELDS: [&str; 2] = ["set", "remove"];
 const NAMES: List<HeaderName> = List { of: HeaderName, max: MAX_HEADERS };
@@ -104,15 +108,23 @@ pub(super) fn schema() -> Json {
     })
 }
 
-/// As it is written; `None` where nothing changes.
+/// As it is written, but for the values that are set; `None` where nothing changes.
 pub(super) fn show(edits: &HeaderEdits) -> Option<Literal> {
     let HeaderEdits { remove, set } = edits;
-    let pairs = set.iter().map(|(name, value)| (name.clone(), Literal::Text(value.clone()))).collect();
+    let pairs = set.iter().map(|(name, _)| (name.clone(), Literal::Text(HIDDEN.to_owned()))).collect();
     let fields: [Shown; 2] = [
         ("set", (!set.is_empty()).then_some(Literal::Table(pairs))),
         ("remove", NAMES.show(remove).filter(|_| !remove.is_empty())),
     ];
     (!set.is_empty() || !remove.is_empty()).then(|| table(fields))
+}
+
+/// The same refusal without the value, which holds a credential more often than not.
+fn hidden(mut refusal: Refusal) -> Refusal {
+    if let Some(part) = &mut refusal.part {
+        part.shown = None;
+    }
+    refusal
 }
 
 /// The field of this name.
@@ -128,7 +140,7 @@ pub(super) fn read(fields: &mut Fields<'_>, name: &str) -> HeaderEdits {
 }
 
 fn edits(value: &Literal, path: String) -> Result<HeaderEdits, Refusal> {
-    let mut fields = Fields::of(value, path, &FIELDS)?;
+    let mut fields = Fields::of(value, path, &FIELDS).map_err(hidden)?;
     let remove = fields.read("remove", &NAMES).unwrap_or_default();
     let set = match fields.get("set").map(|value| pairs(value, &fields.path_of("set"))) {
         None => Vec::new(),
@@ -145,7 +157,7 @@ fn pairs(value: &Literal, path: &str) -> Result<Vec<(String, String)>, Refusal> 
     let Literal::Table(entries) = value else {
         return Err(Refusal::wrong_type(&Raw::Toml(value), "a table")
             .remedy("write names of headers and their values: { x-frame-options = \"DENY\" }")
-            .of_part(path, Some(value.to_string())));
+            .of_part(path, None));
     };
     if entries.len() > MAX_HEADERS {
         return Err(Refusal::because(format!(
@@ -168,7 +180,7 @@ fn pairs(value: &Literal, path: &str) -> Result<Vec<(String, String)>, Refusal> 
             Ok(pair) => pairs.push(pair),
             Err(refusal) => {
                 let remedy = refusal.remedy.clone().unwrap_or_else(|| format!("use {}", VALUE.describe()));
-                refusals.push(refusal.remedy(remedy).of_part(&join(path, name), Some(value.to_string())));
+                refusals.push(refusal.remedy(remedy).of_part(&join(path, name), None));
             }
         }
     }

@@ -53,7 +53,9 @@ pub(crate) struct GatewayRoutes;
 
 impl Kind<Vec<GatewayRoute>> for GatewayRoutes {
     fn parse(&self, raw: &Raw<'_>) -> Result<Vec<GatewayRoute>, Refusal> {
-        entries(&value_of(raw, "an array of routes")?, MAX_ROUTES, route)
+        // What cannot be taken apart is not quoted: somewhere in it may be the value of a header.
+        let routes = value_of(raw, "an array of routes").and_then(|value| entries(&value, MAX_ROUTES, route));
+        routes.map_err(|refusal| refusal.of_part("", None))
     }
 
     fn show(&self, value: &Vec<GatewayRoute>) -> Option<Literal> {

@@ -34,6 +34,7 @@ pub(crate) use certificate::CertificatePair;
 pub(crate) use choice::Choice;
 pub use duration::to_text as duration_text;
 pub(crate) use duration::{Milliseconds, Span};
+pub use gateway_headers::HIDDEN;
 pub(crate) use gateway_routes::GatewayRoutes;
 pub(crate) use gateway_upstreams::GatewayUpstreams;
 pub(crate) use integer::{Integer, Workers};

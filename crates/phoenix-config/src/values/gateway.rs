@@ -1,7 +1,7 @@
 //! The gateway as it is configured: upstreams, and routes to them. Owns what the parts are; how they are written is in
 //! `kinds/`, what they do is not decided here.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{ByteSize, Choices, HttpMethod, Origin};
 
@@ -138,11 +138,19 @@ impl Choices for AmbiguousPaths {
     const ALL: &'static [(&'static str, Self)] = &[("refuse", Self::Refuse), ("allow", Self::Allow)];
 }
 
-/// Changes of headers. Names are valid and in lower case, values are printable ASCII.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Changes of headers. Names are valid and in lower case, values are printable ASCII. `Debug` hides the values.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct HeaderEdits {
     /// Removed first.
     pub remove: Vec<String>,
     /// Then set in place of any of the name.
     pub set: Vec<(String, String)>,
+}
+
+impl fmt::Debug for HeaderEdits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { remove, set } = self;
+        let names: Vec<&str> = set.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("HeaderEdits").field("remove", remove).field("set", &names).finish()
+    }
 }

@@ -72,6 +72,41 @@ fn a_refused_secret_is_never_shown() {
 }
 
 #[test]
+fn the_value_of_a_header_that_a_route_sets_is_never_shown() {
+    let headers = format!("{{ set = {{ authorization = 'Basic {CANARY}', X-Api-Key = '{CANARY}' }} }}");
+    let route = format!("{{ path = '/x', request_headers = {headers}, response_headers = {headers} }}");
+    let loaded = valid(&Sources::from_toml(format!("gateway.routes = [{route}]")));
+    let shown = everything_shown(&loaded);
+    assert!(!shown.contains("canary"), "{shown}");
+    let line = "request_headers = { set = { authorization = \"(hidden)\", x-api-key = \"(hidden)\" } }";
+    assert!(loaded.effective.to_text().contains(line), "{shown}");
+    assert_eq!(loaded.config.gateway.routes[0].request_headers.set[1].1, CANARY);
+    for (set, reason) in [
+        (format!("{{ host = '{CANARY}' }}"), "Phoenix alone says"),
+        (format!("{{ x-key = '{CANARY}é' }}"), "not ASCII"),
+        (format!("{{ x-key = ['{CANARY}'] }}"), "expected a string"),
+        (format!("['x-key: {CANARY}']"), "expected a table"),
+        (format!("'x-key: {CANARY}'"), "expected a table"),
+    ] {
+        for headers in [format!("{{ set = {set} }}"), set.clone()] {
+            let routes = format!("[{{ path = '/x', request_headers = {headers} }}]");
+            let errors = refused(&Sources::from_toml(format!("gateway.routes = {routes}")));
+            let in_variable = refused(&Sources::default().with_env("PHOENIX_GATEWAY_ROUTES", &routes));
+            let shown = format!("{errors}{errors:?}{in_variable}{in_variable:?}");
+            assert!(!shown.contains("canary"), "{shown}");
+            assert!(shown.contains(reason) || shown.contains("there is no such setting"), "{shown}");
+        }
+    }
+    // What cannot be taken apart at all.
+    for text in [format!("[{route}"), format!("{{ a = {route} }}"), format!("'{CANARY}'"), CANARY.to_owned()]
+    {
+        let errors = refused(&Sources::default().with_env("PHOENIX_GATEWAY_ROUTES", text));
+        let shown = format!("{errors}{errors:?}");
+        assert!(!shown.contains("canary") && shown.contains("gateway.routes"), "{shown}");
+    }
+}
+
+#[test]
 fn a_secret_can_be_in_a_file() {
     for (content, secret) in [
         (format!("{CANARY}\n"), CANARY.to_owned()),

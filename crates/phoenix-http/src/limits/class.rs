@@ -16,6 +16,9 @@ pub(crate) const REGISTER: &str = "register";
 /// The class of tokens that were looked up in vain.
 pub(crate) const CREDENTIALS: &str = "credentials";
 
+/// The class of what has none of its own below `/api`.
+pub(crate) const API: &str = "api";
+
 /// A class as it is configured.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ClassSpec {

@@ -13,7 +13,7 @@ use http::{Method, StatusCode};
 use phoenix_auth::model::UserId;
 use phoenix_limit::{Decision, Mode, Rule};
 
-use super::class::{CREDENTIALS, Class, Count, KeyBy};
+use super::class::{API, CREDENTIALS, Class, Count, KeyBy};
 use super::headers::Told;
 use super::rules::LimitRules;
 use super::state::{Held, Limits};
@@ -72,7 +72,9 @@ impl<'a> Limited<'a> {
     pub(crate) fn of(rules: &'a LimitRules, asked: Asked<'_>, ip: IpAddr) -> Option<Self> {
         let class = match asked.class {
             ClassOf::ByPath => rules.class_of(asked.method, asked.path),
-            ClassOf::Named(name) => rules.class(name),
+            // A class that was just taken out of the configuration, of a request that is under way with its old route:
+            // the general one, so that nobody is unlimited for that moment.
+            ClassOf::Named(name) => rules.class(name).or_else(|| rules.class(API)),
             ClassOf::Unlimited => None,
         }?;
         Some(Self { rules, class, rule: rules.rule_for(class, ip)?, ip })
@@ -409,6 +411,20 @@ mod tests {
         let mut headers = http::HeaderMap::new();
         told.unwrap().put(&mut headers);
         headers
+    }
+
+    // spec: R2
+    #[test]
+    fn a_route_whose_class_is_gone_is_limited_all_the_same() {
+        let bench = Bench::new(|_| {});
+        let rules = bench.limits.rules().load_full();
+        let class_of = |name: &str| {
+            let class = ClassOf::Named(name.to_owned());
+            let asked = Asked { class: &class, method: &Method::GET, path: "/page" };
+            Limited::of(&rules, asked, ip(HERE)).map(|limited| limited.class.name().to_owned())
+        };
+        assert_eq!(class_of("search").as_deref(), Some("search"));
+        assert_eq!(class_of("gone").as_deref(), Some("api"));
     }
 
     // spec: R2, R5, R6

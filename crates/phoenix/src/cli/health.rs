@@ -20,6 +20,11 @@ use crate::tls::probe;
 
 /// Longest answer of a probe in bytes.
 const MAX_ANSWER: usize = 4096;
+/// Every answer of Phoenix has it, and what it answers to this question when it is ready says nothing else.
+const MARK: &str = "x-phoenix-version";
+const READY: &str = "ready";
+/// With this a port of ours for HTTPS answers plain HTTP, before there is a request.
+const SPEAKS_HTTPS: &str = "This port speaks HTTPS";
 
 #[derive(Args, Debug)]
 pub(super) struct HealthArgs {
@@ -40,7 +45,9 @@ pub(super) async fn run(config: &Config, args: &HealthArgs) -> Result<(), Failur
     let url = format!("{}://{address}/readyz", if is_https { "https" } else { "http" });
     let asked = tokio::time::timeout(Duration::from_secs(args.timeout), ask(address, is_https)).await;
     let answer = match asked {
-        Ok(answer) => answer.with_context(|| format!("nothing answers at {url}")),
+        Ok(answer) => {
+            answer.with_context(|| format!("nothing answers at {url}")).and_then(|answer| judge(answer, &url))
+        }
         Err(_elapsed) => Err(anyhow::anyhow!("no answer from {url} within {} s", args.timeout)),
     };
     if args.json {
@@ -64,7 +71,31 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn ask(address: SocketAddr, is_https: bool) -> anyhow::Result<String> {
+/// What was answered.
+struct Answer {
+    status: StatusCode,
+    is_phoenix: bool,
+    text: String,
+}
+
+/// The answer of a Phoenix that is ready. Of another program nothing is repeated.
+fn judge(Answer { status, is_phoenix, text }: Answer, url: &str) -> anyhow::Result<String> {
+    if !is_phoenix && text.starts_with(SPEAKS_HTTPS) {
+        bail!("{SPEAKS_HTTPS}, and {url} does not; set PHOENIX_TLS_CERTIFICATES as for the server");
+    }
+    if !is_phoenix {
+        bail!("what answers at {url} is not Phoenix: {status} without the header X-Phoenix-Version");
+    }
+    if status != StatusCode::OK {
+        bail!("the server at {url} is not ready: {text}");
+    }
+    if text != READY {
+        bail!("what answers at {url} is not Phoenix: it says something else than \"{READY}\"");
+    }
+    Ok(text)
+}
+
+async fn ask(address: SocketAddr, is_https: bool) -> anyhow::Result<Answer> {
     let stream = TcpStream::connect(address).await?;
     if is_https {
         exchange(probe::connect(stream).await?, address).await
@@ -73,7 +104,7 @@ async fn ask(address: SocketAddr, is_https: bool) -> anyhow::Result<String> {
     }
 }
 
-async fn exchange<S>(stream: S, address: SocketAddr) -> anyhow::Result<String>
+async fn exchange<S>(stream: S, address: SocketAddr) -> anyhow::Result<Answer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -81,21 +112,17 @@ where
     let request = Request::get("/readyz").header("host", address.to_string()).body(Empty::<Bytes>::new())?;
     let exchange = async move {
         let response = sender.send_request(request).await?;
-        let status = response.status();
+        let (status, is_phoenix) = (response.status(), response.headers().contains_key(MARK));
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|_| anyhow::anyhow!("the answer is too long"))?.to_bytes();
-        anyhow::Ok((status, String::from_utf8_lossy(&body).trim().to_owned()))
+        anyhow::Ok(Answer { status, is_phoenix, text: String::from_utf8_lossy(&body).trim().to_owned() })
     };
     // Both to their end: a server may close the connection with its answer. The sender ends with the exchange, and the
     // connection with the sender.
     let (answered, ended) = tokio::join!(exchange, connection);
-    let (status, text) = match (answered, ended) {
-        (Ok(answer), _) => answer,
-        (Err(_), Err(error)) => return Err(error.into()),
-        (Err(error), Ok(())) => return Err(error.context("the connection was closed without an answer")),
-    };
-    if status != StatusCode::OK {
-        bail!("the server is not ready: {text}");
+    match (answered, ended) {
+        (Ok(answer), _) => Ok(answer),
+        (Err(_), Err(error)) => Err(error.into()),
+        (Err(error), Ok(())) => Err(error.context("the connection was closed without an answer")),
     }
-    Ok(text)
 }

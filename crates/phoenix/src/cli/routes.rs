@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use http::Method;
-use phoenix_config::{ByteSize, Config, LimitClass, Loaded, duration_text};
+use phoenix_config::{ByteSize, Config, HIDDEN, LimitClass, Loaded, duration_text};
 use phoenix_http::gateway::path::{check_query, normalise};
 use phoenix_http::gateway::{
     Access, ClassOf, CorsRule, Explanation, HeaderChanges, Owner, Reading, Route, RouteTable, UpstreamId,
@@ -242,13 +242,11 @@ impl Gateway {
     }
 }
 
+/// Names only: a value may be a credential of the application.
 fn changes(changes: &HeaderChanges) -> Value {
     let HeaderChanges { remove, set } = changes;
     let remove: Vec<&str> = remove.iter().map(http::HeaderName::as_str).collect();
-    let set: Vec<String> = set
-        .iter()
-        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
-        .collect();
+    let set: Vec<String> = set.iter().map(|(name, _)| format!("{name}: {HIDDEN}")).collect();
     json!({"remove": remove, "set": set})
 }
 

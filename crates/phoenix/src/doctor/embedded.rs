@@ -86,8 +86,12 @@ fn folder_mode(subject: &Subject<'_>, folder: &Path) -> Finding {
     let file = SqliteConfig::in_folder(folder).file;
     let open = files::open_to_all([folder, file.as_path()], subject.in_container);
     let is_fine = open.is_empty();
-    let found =
-        if open.is_empty() { "read by its owner and group only".to_owned() } else { files::shown(&open) };
+    let there = files::modes([folder, file.as_path()]);
+    let found = match (open.is_empty(), there.is_empty()) {
+        (false, _) => files::shown(&open),
+        (true, false) => files::shown(&there),
+        (true, true) => "the start makes the folder with 0700 and the file with 0600".to_owned(),
+    };
     check::EMBEDDED_MODE.ok_or_failure(is_fine, found, "chmod 700 the folder and 600 the file")
 }
 

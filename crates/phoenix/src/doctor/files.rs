@@ -26,6 +26,11 @@ pub(super) fn open_to_all<'a>(
     files.into_iter().filter(|path| !(in_container && is_mounted_secret(path))).filter_map(open).collect()
 }
 
+/// Those of `files` that are there, with their modes.
+pub(super) fn modes<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<(PathBuf, u32)> {
+    files.into_iter().filter_map(|path| Some((path.to_owned(), mode(path)?))).collect()
+}
+
 /// Docker mounts secrets below `/run/secrets`, Kubernetes from memory.
 fn is_mounted_secret(path: &Path) -> bool {
     SECRET_MOUNTS.iter().any(|folder| path.starts_with(folder)) || disk(path) == Some(Disk::Memory)

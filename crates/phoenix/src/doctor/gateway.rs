@@ -1,6 +1,8 @@
 //! Checks of the applications behind Phoenix.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
@@ -10,6 +12,7 @@ use super::catalogue as check;
 use super::finding::{Area, Finding};
 use super::get::{self, Target, Trust};
 use super::{Subject, bounded, files, skip_rest};
+use crate::gateway::assertions::mode_protects;
 use crate::gateway::routes::{UpstreamSettings, upstreams};
 use crate::trust;
 
@@ -152,10 +155,15 @@ fn keys(subject: &Subject<'_>) -> Finding {
              ec_paramgen_curve:P-256",
         );
     }
-    let open = files::open_to_all(named.iter().map(PathBuf::as_path), subject.in_container);
+    // By the rule of the start, which is stricter than that of other secrets.
+    let is_open = |path: &&PathBuf| {
+        fs::metadata(path).is_ok_and(|metadata| !mode_protects(metadata.mode(), metadata.uid()))
+    };
+    let open = files::modes(named.iter().filter(is_open).map(PathBuf::as_path));
     let is_fine = open.is_empty();
     let found = if open.is_empty() { format!("{} files", named.len()) } else { files::shown(&open) };
-    check::APP_KEYS.ok_or_failure(is_fine, found, "chmod 600 them, or 640 with a group of Phoenix's own")
+    let mend = "chmod 600 them: Phoenix does not start with others. 640 is taken where root owns the file";
+    check::APP_KEYS.ok_or_failure(is_fine, found, mend)
 }
 
 #[cfg(test)]

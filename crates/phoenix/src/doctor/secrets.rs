@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use phoenix_config::Source;
+use phoenix_config::{GatewayRoute, Source};
 
 use super::catalogue as check;
 use super::finding::Finding;
@@ -18,6 +18,11 @@ const SECRETS: [(&str, &str); 6] = [
     ("stack.secret_server_key", "STACK_SECRET_SERVER_KEY"),
     ("stack.webhook_secret", "STACK_WEBHOOK_SECRET"),
 ];
+/// Where routes are written, and what of them may be a secret.
+const ROUTES: &str = "gateway.routes";
+const HEADERS: &str = "headers set by gateway.routes";
+/// Parts of names of headers whose values are credentials.
+const CREDENTIALS: [&str; 6] = ["auth", "cookie", "key", "password", "secret", "token"];
 
 pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     vec![
@@ -63,22 +68,46 @@ fn given<'a>(subject: &Subject<'a>) -> impl Iterator<Item = (&'static str, &'a S
     SECRETS.into_iter().filter_map(|(key, variable)| Some((variable, &effective.get(key)?.source)))
 }
 
+/// Headers of requests that routes set, which are how an application is sent a credential, with where they come from.
+struct SetHeaders<'a> {
+    source: &'a Source,
+    /// Whether one of them is a credential by its name; others may be.
+    has_credential: bool,
+}
+
+impl<'a> SetHeaders<'a> {
+    fn of(subject: &Subject<'a>) -> Option<Self> {
+        let routes: &[GatewayRoute] = &subject.config.gateway.routes;
+        let mut names =
+            routes.iter().flat_map(|route| &route.request_headers.set).map(|(name, _)| name).peekable();
+        names.peek()?;
+        let has_credential = names.any(|name| CREDENTIALS.iter().any(|part| name.contains(part)));
+        Some(Self { source: &subject.loaded.effective.get(ROUTES)?.source, has_credential })
+    }
+}
+
 fn sources(subject: &Subject<'_>) -> Finding {
     let on_command_line =
         given(subject).filter(|(_, source)| **source == Source::CommandLine).map(|(variable, _)| variable);
-    let named: Vec<_> = on_command_line.collect();
+    let mut named: Vec<_> = on_command_line.collect();
+    let files = named.iter().map(|variable| format!("{variable}_FILE")).collect::<Vec<_>>().join(", ");
+    let mut mends =
+        if named.is_empty() { Vec::new() } else { vec![format!("name files in {files} instead")] };
+    if SetHeaders::of(subject).is_some_and(|headers| *headers.source == Source::CommandLine) {
+        named.push(HEADERS);
+        mends.push("write gateway.routes into phoenix.toml".to_owned());
+    }
     if named.is_empty() {
         return check::SOURCES.ok("none is on the command line");
     }
-    let files = named.iter().map(|variable| format!("{variable}_FILE")).collect::<Vec<_>>().join(", ");
-    check::SOURCES.failure(
-        format!("on the command line: {}", named.join(", ")),
-        format!("name files in {files} instead"),
-    )
+    check::SOURCES.failure(format!("on the command line: {}", named.join(", ")), mends.join("; "))
 }
 
 fn config_mode(subject: &Subject<'_>) -> Finding {
+    let headers = SetHeaders::of(subject);
+    let of_routes = headers.as_ref().map(|headers| (HEADERS, headers.source));
     let in_file: Vec<(&str, &PathBuf)> = given(subject)
+        .chain(of_routes)
         .filter_map(|(variable, source)| match source {
             Source::File { path, .. } => Some((variable, path)),
             _ => None,
@@ -90,13 +119,17 @@ fn config_mode(subject: &Subject<'_>) -> Finding {
     let names = in_file.iter().map(|(variable, _)| *variable).collect::<Vec<_>>().join(", ");
     let open = files::open_to_all([path.as_path()], subject.in_container);
     if open.is_empty() {
-        return check::CONFIG_MODE
-            .ok(format!("{} holds {names}, and only its owner and group read it", path.display()));
+        let modes = files::shown(&files::modes([path.as_path()]));
+        return check::CONFIG_MODE.ok(format!("{modes} and holds {names}"));
     }
-    check::CONFIG_MODE.failure(
-        format!("{} and holds {names}", files::shown(&open)),
-        format!("chmod 600 {}, or put the secrets into files of their own", path.display()),
-    )
+    let found = format!("{} and holds {names}", files::shown(&open));
+    let is_secret = names != HEADERS || headers.is_some_and(|headers| headers.has_credential);
+    if !is_secret {
+        return check::CONFIG_MODE
+            .warning(found, format!("if one of them is a secret: chmod 600 {}", path.display()));
+    }
+    let apart = if names == HEADERS { "" } else { ", or put the secrets into files of their own" };
+    check::CONFIG_MODE.failure(found, format!("chmod 600 {}{apart}", path.display()))
 }
 
 fn file_modes(subject: &Subject<'_>) -> Finding {

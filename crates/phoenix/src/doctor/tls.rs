@@ -113,7 +113,11 @@ fn key_modes(subject: &Subject<'_>) -> Finding {
     let keys = subject.config.tls.certificates.iter().map(|files| files.key.as_path());
     let open = files::open_to_all(keys, subject.in_container);
     let is_fine = open.is_empty();
-    let found = if open.is_empty() { "read by owner and group only".to_owned() } else { files::shown(&open) };
+    let found = if open.is_empty() {
+        "closed to all others than owner and group".to_owned()
+    } else {
+        files::shown(&open)
+    };
     check::KEY_MODES.ok_or_failure(is_fine, found, "chmod 600 the key, or 640 with a group of Phoenix's own")
 }
 

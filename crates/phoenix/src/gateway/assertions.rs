@@ -154,7 +154,7 @@ fn is_protected(metadata: &Metadata) -> bool {
 
 /// Whether only the owner has access. Of a file of root's the group may read it, as Kubernetes mounts secrets for
 /// processes that are not root (`fsGroup`); PostgreSQL has the same rule.
-const fn mode_protects(mode: u32, owner: u32) -> bool {
+pub(crate) const fn mode_protects(mode: u32, owner: u32) -> bool {
     let allowed_to_others = if owner == 0 { 0o040 } else { 0 };
     mode & 0o077 & !allowed_to_others == 0
 }

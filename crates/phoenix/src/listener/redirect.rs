@@ -1,5 +1,6 @@
 //! The port of plain HTTP beside HTTPS: every request is sent on to https, and nothing else is served.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use crate::tls::TlsServer;
 
 /// Longest name of a host in bytes (RFC 1035 section 2.3.4).
 const MAX_HOST_BYTES: usize = 253;
+const NO_HOST: &str = "The request names no host, so it cannot be sent on to HTTPS.\n";
+const OTHER_HOST: &str = "This server has no certificate for the host that the request names.\n";
 /// Needs no mention in an address (RFC 9110 section 4.2.2).
 const HTTPS_PORT: u16 = 443;
 
@@ -38,31 +41,43 @@ impl Redirect {
         }
     }
 
-    /// 308 to the same path at the host that was asked for; 400 when that is no host.
+    /// 308 to the same path at the host that was asked for; 400 when that is no host, and 421 when it is somebody
+    /// else's.
     pub(super) fn answer(&self, uri: &Uri, headers: &HeaderMap) -> Response<Body> {
-        let location = asked_host(uri, headers)
-            .map(|host| self.location(&host, uri))
-            .and_then(|location| HeaderValue::from_str(&location).ok());
-        let Some(location) = location else {
-            let text = "The request names no host, so it cannot be sent on to HTTPS.\n";
-            return answer(StatusCode::BAD_REQUEST, text);
+        let Some(asked) = asked_host(uri, headers) else { return answer(StatusCode::BAD_REQUEST, NO_HOST) };
+        let Some(host) = self.host(&asked) else {
+            return answer(StatusCode::MISDIRECTED_REQUEST, OTHER_HOST);
+        };
+        let Ok(location) = HeaderValue::from_str(&self.location(host, uri)) else {
+            return answer(StatusCode::BAD_REQUEST, NO_HOST);
         };
         let mut response = answer(StatusCode::PERMANENT_REDIRECT, "This server speaks HTTPS.\n");
         response.headers_mut().insert(LOCATION, location);
         response
     }
 
-    /// A host that no certificate has is answered with the public one: the client could not go there.
-    fn location(&self, asked: &str, uri: &Uri) -> String {
-        let host = match &self.public_host {
-            Some(public) if !self.tls.covers(asked) => public,
-            Some(_) | None => asked,
-        };
+    /// Where a client that asks for this host is sent. A host that no certificate has is answered with the public one:
+    /// the client could not go there. Without that it is sent nowhere, because the host may be anybody's, and who keeps
+    /// answers on the way would send others there.
+    fn host<'a>(&'a self, asked: &'a str) -> Option<&'a str> {
+        if self.tls.covers(&name_in_certificate(asked)) { Some(asked) } else { self.public_host.as_deref() }
+    }
+
+    fn location(&self, host: &str, uri: &Uri) -> String {
         let port = if self.port == HTTPS_PORT { String::new() } else { format!(":{}", self.port) };
         // `OPTIONS *` asks about the whole server.
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path.starts_with('/') { path } else { "/" };
         format!("https://{host}{port}{path}")
+    }
+}
+
+/// A host as a certificate has it: addresses without brackets and in one form, names without the dot of the root.
+fn name_in_certificate(host: &str) -> Cow<'_, str> {
+    let in_brackets = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match in_brackets.and_then(|inner| inner.parse::<Ipv6Addr>().ok()) {
+        Some(address) => Cow::Owned(address.to_string()),
+        None => Cow::Borrowed(host.strip_suffix('.').unwrap_or(host)),
     }
 }
 
@@ -108,6 +123,19 @@ mod tests {
             headers.append(HOST, HeaderValue::from_static(host));
         }
         asked_host(&Uri::from_static(uri), &headers)
+    }
+
+    #[test]
+    fn a_host_is_looked_up_as_certificates_have_it() {
+        for (host, expected) in [
+            ("a.example", "a.example"),
+            ("a.example.", "a.example"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("[2001:db8:0::1]", "2001:db8::1"),
+            ("[::ffff:192.0.2.1]", "::ffff:192.0.2.1"),
+        ] {
+            assert_eq!(name_in_certificate(host), expected);
+        }
     }
 
     #[test]

@@ -133,15 +133,19 @@ impl TlsServer {
             let content = PairContent::read(files);
             let is_key_public = content.as_ref().is_ok_and(|content| content.is_key_public);
             let seen = slot.look(content, is_final, |content| self.sources.certificate(files, &content, now));
-            if seen == Seen::Better {
-                better = true;
-                tell(files, slot.current(), is_key_public);
-            } else if let Seen::Worse(error) = seen {
-                tracing::error!(
-                    file = %files.certificate.display(),
-                    error,
-                    "a certificate cannot be used; the one before stays in use"
-                );
+            let file = files.certificate.display();
+            match seen {
+                Seen::Nothing => {}
+                Seen::Better => {
+                    better = true;
+                    tell(files, slot.current(), is_key_public);
+                }
+                Seen::Mended => {
+                    tracing::info!(%file, "a certificate can be used again; it was in use all the time");
+                }
+                Seen::Worse(error) => {
+                    tracing::error!(%file, error, "a certificate cannot be used; the one before stays in use");
+                }
             }
         }
         better |= self.look_at_authorities(&mut held, is_final);
@@ -162,6 +166,13 @@ impl TlsServer {
             slot.look(content, is_final, |bytes| Authorities::parse(path, &bytes, &self.sources.provider));
         match seen {
             Seen::Nothing => return false,
+            Seen::Mended => {
+                tracing::info!(
+                    file = %path.display(),
+                    "the authorities of administrators' certificates can be used again; they were in use all the time"
+                );
+                return false;
+            }
             Seen::Better => {}
             Seen::Worse(error) => {
                 tracing::error!(

@@ -21,6 +21,8 @@ pub(crate) enum Seen {
     Better,
     /// Bad, which was not told yet. The one before stays.
     Worse(String),
+    /// Bad the last time, which was told, and now what is in use again.
+    Mended,
 }
 
 impl<T> Slot<T> {
@@ -53,8 +55,7 @@ impl<T> Slot<T> {
         let seen = content.fingerprint();
         let unsettled = self.unsettled.take();
         if seen == self.of {
-            self.error = None;
-            return Seen::Nothing;
+            return if self.error.take().is_some() { Seen::Mended } else { Seen::Nothing };
         }
         // Parsed again though it was bad before: its time may have come.
         match content.and_then(parse) {
@@ -103,8 +104,15 @@ mod tests {
         assert!(slot.error().is_some_and(|error| error.contains("/k")));
         assert!(matches!(look(&mut slot, "bad 2", true), Seen::Worse(_)), "other content");
         assert_eq!(slot.current(), b"good 2", "the one before stays");
-        assert_eq!(look(&mut slot, "good 2", false), Seen::Nothing);
+        assert_eq!(
+            look(&mut slot, "good 2", false),
+            Seen::Mended,
+            "whoever was told of the error is told of its end"
+        );
         assert_eq!(slot.error(), None, "the file is again what is in use");
+        assert_eq!(look(&mut slot, "good 2", false), Seen::Nothing, "told already");
+        assert_eq!(look(&mut slot, "bad 2", false), Seen::Nothing, "not told");
+        assert_eq!(look(&mut slot, "good 2", false), Seen::Nothing, "so there is nothing to take back");
         assert!(matches!(look(&mut slot, "bad 2", true), Seen::Worse(_)), "it is news again");
         assert_eq!(look(&mut slot, "good 3", false), Seen::Better);
         assert_eq!((slot.error(), slot.current()), (None, &b"good 3".to_vec()));

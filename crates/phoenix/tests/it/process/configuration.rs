@@ -1,11 +1,15 @@
 //! `phoenix config`, `health`, `migrate --status`, `openapi` and `errors`: what explains Phoenix to who runs it.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Result;
 use phoenix_testkit::{port, postgres::Postgres};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use super::support::{CommandLine, phoenix};
 
@@ -136,6 +140,45 @@ async fn health_asks_the_running_server() -> Result<()> {
     let ran = phoenix.run(&["health", "--address", &free, "--json"]).await;
     let answer: Value = serde_json::from_str(&ran.stdout)?;
     assert_eq!((ran.code, &answer["ready"]), (Some(1), &false.into()), "{answer}");
+    Ok(())
+}
+
+/// Answers every request on one connection after the other like this, and is no Phoenix.
+async fn somebody_else(tasks: &mut JoinSet<()>, answer: &'static str) -> Result<SocketAddr> {
+    let socket = TcpListener::bind("127.0.0.1:0").await?;
+    let address = socket.local_addr()?;
+    tasks.spawn(async move {
+        while let Ok((mut stream, _)) = socket.accept().await {
+            let _asked = stream.read(&mut [0; 1024]).await;
+            let _told = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    Ok(address)
+}
+
+#[tokio::test]
+async fn health_believes_nobody_but_phoenix() -> Result<()> {
+    let mut tasks = JoinSet::new();
+    let folder = tempfile::tempdir()?;
+    let phoenix = CommandLine::in_folder(folder.path());
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n{\"canary\":\"well\"}",
+        "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n",
+        "HTTP/1.1 200 OK\r\nx-phoenix-version: 1\r\ncontent-length: 6\r\n\r\ncanary",
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 6\r\n\r\ncanary",
+        "HTTP/1.1 302 Found\r\nlocation: /canary\r\ncontent-length: 0\r\n\r\n",
+    ] {
+        let address = somebody_else(&mut tasks, answer).await?.to_string();
+        let ran = phoenix.run(&["health", "--address", &address]).await;
+        ran.failed(1, &[&address, "is not Phoenix"]);
+        assert!(!format!("{ran:?}").contains("canary"), "{ran:?}");
+        let ran = phoenix.run(&["health", "--address", &address, "--json"]).await;
+        let told: Value = serde_json::from_str(&ran.stdout)?;
+        assert_eq!((ran.code, &told["ready"]), (Some(1), &false.into()), "{told}");
+    }
+    let draining = "HTTP/1.1 503 Service Unavailable\r\nx-phoenix-version: 1\r\ncontent-length: 14\r\n\r\nshutting down\n";
+    let address = somebody_else(&mut tasks, draining).await?.to_string();
+    phoenix.run(&["health", "--address", &address]).await.failed(1, &["is not ready: shutting down"]);
     Ok(())
 }
 

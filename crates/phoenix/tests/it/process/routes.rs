@@ -105,7 +105,28 @@ async fn it_is_said_what_would_become_of_a_request_and_why() -> Result<()> {
         "{told}"
     );
     let told = phoenix.run(&["routes", "test", "GET", "/dashboard"]).await.succeeded();
-    assert!(told.contains("removed server") && told.contains("set x-frame-options: DENY"), "{told}");
+    assert!(told.contains("removed server") && told.contains("set x-frame-options: (hidden)"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_command_prints_the_value_of_a_header() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let text = "[gateway]\nupstream = [\"http://localhost:3000\"]\n[[gateway.routes]]\npath = \"/x\"\n\
+                request_headers = { set = { authorization = \"Basic canary\", x-api-key = \"canary\" } }\n";
+    fs::write(folder.path().join("phoenix.toml"), text)?;
+    let phoenix = CommandLine::in_folder(folder.path());
+    for command in [
+        &["config", "show"][..],
+        &["config", "show", "--json"],
+        &["routes", "list", "--json"],
+        &["routes", "test", "GET", "/x"],
+        &["routes", "test", "GET", "/x", "--json"],
+    ] {
+        let printed = phoenix.run(command).await.succeeded();
+        assert!(!printed.contains("canary"), "{command:?}: {printed}");
+        assert!(printed.contains("authorization") && printed.contains("(hidden)"), "{command:?}: {printed}");
+    }
     Ok(())
 }
 

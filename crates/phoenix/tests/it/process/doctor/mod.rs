@@ -218,6 +218,41 @@ async fn secrets_that_others_can_read_are_found() {
     assert_found(&ran, "secrets.sources", "failure", "PHOENIX_SECRET_KEY_FILE");
 }
 
+// spec: G5
+#[tokio::test]
+async fn keys_of_assertions_with_which_no_start_comes_about_are_found() {
+    for (mode, state, advice) in
+        [(0o600, "ok", ""), (0o660, "failure", "chmod 600"), (0o604, "failure", "chmod 600")]
+    {
+        let set_up = SetUp::embedded();
+        let key = set_up.file("assertion.pem", "a key", mode);
+        let ran = set_up.env("PHOENIX_ASSERTION_KEYS", &key).run().await;
+        assert_found(&ran, "gateway.assertion-keys", state, advice);
+    }
+}
+
+// spec: G5
+#[tokio::test]
+async fn headers_that_routes_set_count_as_secrets() {
+    let route = |headers: &str| format!("{{ path = \"/x\", {headers} }}");
+    for (headers, mode, state, advice) in [
+        ("request_headers = { set = { authorization = \"Basic canary\" } }", 0o644, "failure", "chmod 600"),
+        ("request_headers = { set = { x-api-key = \"canary\" } }", 0o644, "failure", "chmod 600"),
+        ("request_headers = { set = { x-tenant = \"canary\" } }", 0o644, "warning", "chmod 600"),
+        ("request_headers = { set = { x-api-key = \"canary\" } }", 0o640, "ok", ""),
+        ("response_headers = { set = { x-frame-options = \"DENY\" } }", 0o644, "ok", ""),
+    ] {
+        let set_up = SetUp::embedded();
+        set_up.file("phoenix.toml", &format!("[gateway]\nroutes = [{}]\n", route(headers)), mode);
+        let ran = set_up.run().await;
+        assert_found(&ran, "secrets.config-file-mode", state, advice);
+        assert!(!ran.stdout.contains("canary"), "{}", ran.stdout);
+    }
+    let routes = format!("gateway.routes=[{}]", route("request_headers = { set = { x-key = \"canary\" } }"));
+    let ran = SetUp::embedded().arg("--set").arg(&routes).run().await;
+    assert_found(&ran, "secrets.sources", "failure", "into phoenix.toml");
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_the_embedded_database_is_found() {
     let set_up = SetUp::embedded();
@@ -229,6 +264,8 @@ async fn what_is_wrong_with_the_embedded_database_is_found() {
     let ran = set_up.run().await;
     assert_found(&ran, "embedded.integrity", "ok", "");
     assert_found(&ran, "embedded.folder-mode", "ok", "");
+    let found = findings(&report(&ran), "embedded.folder-mode")[0]["found"].to_string();
+    assert!(found.contains("phoenix-data is 0700") && found.contains("phoenix.db is 0600"), "{found}");
     assert_found(&ran, "embedded.key-fingerprint", "ok", "");
     damage(&folder.join("phoenix.db"));
     assert_found(&set_up.run().await, "embedded.integrity", "failure", "restore a backup");

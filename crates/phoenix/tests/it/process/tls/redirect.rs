@@ -62,6 +62,35 @@ async fn plain_http_is_sent_on_to_https_and_served_nothing() -> Result<()> {
 
 // spec: G4
 #[tokio::test]
+async fn nobody_is_sent_to_a_host_that_no_certificate_has() -> Result<()> {
+    let (authority, folder) = (Authority::new("A")?, Folder::new()?);
+    let names = ["a.example", "*.a.example", "192.0.2.1", "2001:db8::1"];
+    let file = folder.write("a.pem", &authority.server(&names)?.both())?;
+    let (server, from) = start(server(&[&file]))?;
+    let port = server.address().port();
+    for host in ["a.example", "a.example.", "www.a.example:8080", "192.0.2.1", "[2001:db8:0::1]:80"] {
+        let answer = send(from, &format!("GET /p HTTP/1.1\r\nHost: {host}")).await?;
+        let name = host.trim_end_matches(":8080").trim_end_matches(":80");
+        let expected = format!("https://{name}:{port}/p");
+        assert_eq!((answer.status, answer.header("location")), (308, Some(expected.as_str())), "{host}");
+    }
+    for request in [
+        "GET / HTTP/1.1\r\nHost: evil.example",
+        "GET / HTTP/1.1\r\nHost: a.example.evil.example",
+        "GET / HTTP/1.1\r\nHost: b.www.a.example",
+        "GET / HTTP/1.1\r\nHost: 192.0.2.2",
+        "GET / HTTP/1.1\r\nHost: [2001:db8::2]",
+        "GET http://evil.example/ HTTP/1.1\r\nHost: a.example",
+    ] {
+        let answer = send(from, request).await?;
+        assert_eq!((answer.status, answer.header("location")), (421, None), "{request}: {answer:?}");
+    }
+    server.terminate().context("it ends")?;
+    Ok(())
+}
+
+// spec: G4
+#[tokio::test]
 async fn the_public_address_says_which_port_and_stands_in_for_hosts_without_a_certificate() -> Result<()> {
     let (authority, folder) = (Authority::new("A")?, Folder::new()?);
     let file = folder.write("a.pem", &authority.server(&["a.example", "*.a.example"])?.both())?;

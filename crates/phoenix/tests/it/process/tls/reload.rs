@@ -21,6 +21,7 @@ use super::support::{Authority, Folder, Wanted, connect, get, report, server, sh
 /// Longest time until a change is noticed: files are looked at every 10 s.
 pub(super) const BOUND: Duration = Duration::from_secs(40);
 const REFUSED: &str = "a certificate cannot be used; the one before stays in use";
+const MENDED: &str = "a certificate can be used again; it was in use all the time";
 
 pub(super) fn hang_up(server: &PhoenixProcess) -> Result<()> {
     let pid = server.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
@@ -126,6 +127,14 @@ async fn a_certificate_that_cannot_be_used_changes_nothing_and_is_told_once() ->
     let told = report(&server, &config, &token).await?;
     assert_eq!(told["certificates"][0]["lastError"], serde_json::Value::Null, "{told}");
     assert_eq!(refusals(), 3);
+    // The file before comes back after an error: that is said, too, so that whoever was woken knows.
+    fs::write(&files[0], "rubbish")?;
+    hang_up(&server)?;
+    wait::until(BOUND, "the refusal", || async { refusals() == 4 }).await;
+    assert!(!server.stderr().contains(MENDED), "{}", server.stderr());
+    fs::write(&files[0], second.both())?;
+    hang_up(&server)?;
+    wait::until(BOUND, "the good news", || async { server.stderr().contains(MENDED) }).await;
     Ok(())
 }
 
