@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
@@ -33,6 +34,8 @@ pub(crate) struct Upload {
     incoming: Incoming,
     /// Bytes that may still come.
     left: u64,
+    /// Whether it came over HTTP/2, in which each body says where it ends.
+    is_http2: bool,
     progress: Arc<Progress>,
 }
 
@@ -98,8 +101,12 @@ impl Progress {
 }
 
 impl RequestBody {
-    /// The body, and how far it is; of at most `max_body` bytes.
-    pub(crate) fn new(incoming: Incoming, max_body: u64) -> Result<(Self, Option<Arc<Progress>>), Failure> {
+    /// The body, and how far it is; of at most `max_body` bytes. It came over this version.
+    pub(crate) fn new(
+        incoming: Incoming,
+        version: Version,
+        max_body: u64,
+    ) -> Result<(Self, Option<Arc<Progress>>), Failure> {
         if incoming.is_end_stream() {
             return Ok((Self::Empty, None));
         }
@@ -107,7 +114,8 @@ impl RequestBody {
             return Err(Failure::BodyTooLarge);
         }
         let progress = Arc::<Progress>::default();
-        let upload = Upload { incoming, left: max_body, progress: Arc::clone(&progress) };
+        let is_http2 = version == Version::HTTP_2;
+        let upload = Upload { incoming, left: max_body, is_http2, progress: Arc::clone(&progress) };
         Ok((Self::Upload(Box::new(upload)), Some(progress)))
     }
 }
@@ -119,12 +127,18 @@ pub(crate) async fn emptied(incoming: &mut Incoming, idle: Duration) -> Result<(
     while !incoming.is_end_stream() && incoming.size_hint().exact() == Some(0) {
         let frame = poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context));
         match tokio::time::timeout(idle, frame).await {
-            Ok(None) => return Ok(()),
+            Ok(None) if !is_cut_off(incoming) => return Ok(()),
             Ok(Some(Ok(_))) => {}
-            Ok(Some(Err(_))) | Err(_) => return Err(Failure::RequestBroken),
+            Ok(None | Some(Err(_))) | Err(_) => return Err(Failure::RequestBroken),
         }
     }
     Ok(())
+}
+
+/// Whether a body of HTTP/2 that gives no more has not come to its end. hyper takes every error with the code `NO_ERROR`
+/// for an end: a reset with it, and a client that was given up because it answers no ping.
+pub(crate) fn is_cut_off(incoming: &Incoming) -> bool {
+    !incoming.is_end_stream()
 }
 
 impl Upload {
@@ -136,11 +150,11 @@ impl Upload {
         self.progress.starved.store(false, Ordering::Relaxed);
         self.progress.moved.fetch_add(1, Ordering::Relaxed);
         let frame = match next {
-            None => {
+            None if !self.is_http2 || !is_cut_off(&self.incoming) => {
                 self.progress.end(Fate::Complete);
                 return Poll::Ready(None);
             }
-            Some(Err(_)) => {
+            None | Some(Err(_)) => {
                 self.progress.end(Fate::Broken);
                 return Poll::Ready(Some(Err(UploadError::Broken)));
             }

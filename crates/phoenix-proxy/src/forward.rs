@@ -156,7 +156,7 @@ impl Inner {
         options: &'a Options,
     ) -> Result<(Outbound<'a>, Option<Arc<Progress>>), Failure> {
         let (parts, incoming) = request.into_parts();
-        let (body, progress) = RequestBody::new(incoming, options.max_body)?;
+        let (body, progress) = RequestBody::new(incoming, parts.version, options.max_body)?;
         let request::Parts { method, uri, mut headers, version, .. } = parts;
         if let Some(authority) = uri.authority()
             && !headers.contains_key(HOST)

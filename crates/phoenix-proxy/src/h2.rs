@@ -1,6 +1,7 @@
 //! HTTP/2 with a server: all exchanges share one connection, which a task of its own drives.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -122,6 +123,9 @@ impl Answer {
         if let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(context) {
             self.pauses.moved();
             return Poll::Ready(match next {
+                None if body::is_cut_off(&self.incoming) => {
+                    Some(Err(AnswerError::Broken(io::Error::from(io::ErrorKind::UnexpectedEof).into())))
+                }
                 None => None,
                 Some(Ok(frame)) => body::cleaned(frame).map(Ok),
                 Some(Err(error)) => Some(Err(AnswerError::Broken(error.into()))),

@@ -1,0 +1,134 @@
+//! HTTP/2 in plain frames on either side: what no library would send.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use phoenix_proxy::Protocol;
+use phoenix_testkit::upstream::Upstream;
+use phoenix_testkit::wait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::gateway::{BOUND, Client, Gateway, Settings, config};
+
+/// RFC 9113 section 3.4.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+// RFC 9113 section 6.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+/// RFC 9113 section 7.
+const NO_ERROR: [u8; 4] = [0; 4];
+/// `:status: 200` (RFC 7541 appendix A).
+const OK: &[u8] = &[0x88];
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    let payload = payload.as_ref();
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The head of a POST for `app.test`, and no end.
+fn post() -> Vec<u8> {
+    let fields = [&[0x83, 0x86, 0x84, 0x41, 8][..], b"app.test"].concat();
+    frame(HEADERS, END_HEADERS, 1, fields)
+}
+
+/// The next frame: its kind and flags, its stream, and what it holds.
+async fn read_frame(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let [a, b, c, kind, flags, id @ ..] = head;
+    let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap()];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((kind, flags, u32::from_be_bytes(id), payload))
+}
+
+/// An application that answers each head with frames. These follow from the number of the connection and the stream.
+struct App {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+}
+
+impl App {
+    async fn start(reply: fn(usize, u32) -> Vec<u8>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let number = counted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let mut preface = [0; PREFACE.len()];
+                    stream.read_exact(&mut preface).await.unwrap();
+                    stream.write_all(&frame(SETTINGS, 0, 0, [])).await.unwrap();
+                    while let Some((kind, _, id, _)) = read_frame(&mut stream).await {
+                        if kind == HEADERS && stream.write_all(&reply(number, id)).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, connections }
+    }
+
+    async fn gateway(&self) -> Gateway {
+        let mut config = config(&[self.address]);
+        config.protocol = Protocol::Http2;
+        Gateway::with(config, Settings::default()).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_reset_without_an_error_is_no_whole_one() {
+    let upstream = Upstream::start().unwrap();
+    let gateway = Gateway::to(&upstream).await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    let begun = [PREFACE, &frame(SETTINGS, 0, 0, []), &post(), &frame(DATA, 0, 1, "half")].concat();
+    client.write_all(&begun).await.unwrap();
+    wait::until(BOUND, "the head", || async { upstream.requests() == 1 }).await;
+    client.write_all(&frame(RST_STREAM, 0, 1, NO_ERROR)).await.unwrap();
+    wait::until(BOUND, "the end", || async { upstream.gone() + upstream.played() == 1 }).await;
+    assert_eq!(
+        (upstream.gone(), upstream.played()),
+        (1, 0),
+        "the application must not take it for the whole"
+    );
+    wait::until(BOUND, "the place", || async { gateway.proxy.report()[0].under_way == 0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_reset_without_an_error_is_no_whole_one() {
+    let reply = |_, id| {
+        let [head, half] = [frame(HEADERS, END_HEADERS, id, OK), frame(DATA, 0, id, "half")];
+        [head, half, frame(RST_STREAM, 0, id, NO_ERROR)].concat()
+    };
+    let app = App::start(reply).await;
+    let gateway = app.gateway().await;
+    let mut client = Client::open(gateway.address).await;
+    client.write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let all = String::from_utf8_lossy(&client.rest().await).into_owned();
+    assert!(!all.ends_with("0\r\n\r\n"), "{all}");
+    assert_eq!(app.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_whole_before_it_is_reset_without_an_error_stays_whole() {
+    let reply = |_, id| {
+        let [head, all] = [frame(HEADERS, END_HEADERS, id, OK), frame(DATA, END_STREAM, id, "all")];
+        [head, all, frame(RST_STREAM, 0, id, NO_ERROR)].concat()
+    };
+    let app = App::start(reply).await;
+    let gateway = app.gateway().await;
+    let mut client = Client::open(gateway.address).await;
+    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf").await;
+    let all = client.until("0\r\n\r\n").await;
+    assert!(all.starts_with("HTTP/1.1 200") && all.contains("all"), "{all}");
+}
