@@ -12,15 +12,16 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use crate::body::{Answer, AnswerBody, HeadWait, Progress, RequestBody, Stream};
+use crate::body::{Answer, AnswerBody, Stream};
 use crate::config::{ConfigError, Parts, UpstreamConfig};
 use crate::failure::Failure;
 use crate::hygiene::{self, Via, Way};
 use crate::outbound::{Outbound, origin_form};
+use crate::request_body::{HeadWait, Progress, RequestBody};
 use crate::server::{Answered, Lost, Place, Sending, Server, ServerReport, Source};
 use crate::tunnel::{self, Tunnels};
 use crate::upstream::Upstream;
-use crate::{body, h1, h2, pool, upgrade};
+use crate::{h1, h2, pool, request_body, upgrade};
 
 /// Most servers that are asked for one request.
 const TRIES: usize = 3;
@@ -133,7 +134,7 @@ impl Proxy {
         let wanted = upgrade::wanted(&request)?;
         let client = wanted.as_ref().map(|_| hyper::upgrade::on(&mut request));
         let version = request.version();
-        body::emptied(request.body_mut(), options.idle).await?;
+        request_body::emptied(request.body_mut(), options.idle).await?;
         let (request, progress) = inner.prepare(request, wanted.as_ref(), &options)?;
         let (answered, place) =
             inner.ask(upstream, request, progress.clone(), wanted.is_some(), &options).await?;

@@ -16,13 +16,14 @@ use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::task::TaskTracker;
 
-use crate::body::{self, AnswerError, HeadWait, Progress, RequestBody};
+use crate::body::{self, AnswerError};
 use crate::config::Origin;
 use crate::connect::Stream;
 use crate::failure::{self, Failure};
 use crate::h1::Broken;
 use crate::outbound::Outbound;
 use crate::pause::Pauses;
+use crate::request_body::{self, HeadWait, Progress, RequestBody};
 use crate::server::Place;
 
 /// Largest head of an answer in bytes, as RFC 9113 counts (section 6.5.2).
@@ -123,7 +124,7 @@ impl Answer {
         if let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(context) {
             self.pauses.moved();
             return Poll::Ready(match next {
-                None if body::is_cut_off(&self.incoming) => {
+                None if request_body::is_cut_off(&self.incoming) => {
                     Some(Err(AnswerError::Broken(io::Error::from(io::ErrorKind::UnexpectedEof).into())))
                 }
                 None => None,

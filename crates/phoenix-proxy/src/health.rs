@@ -9,11 +9,11 @@ use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 
-use crate::body::{HeadWait, RequestBody};
 use crate::config::HealthCheck;
 use crate::forward::Proxy;
 use crate::outbound::Outbound;
 use crate::pause::after;
+use crate::request_body::{HeadWait, RequestBody};
 use crate::server::{Sending, Server};
 use crate::stalls::LOOK_INTERVAL;
 

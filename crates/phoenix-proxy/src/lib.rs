@@ -19,6 +19,7 @@ pub mod hygiene;
 mod outbound;
 mod pause;
 mod pool;
+mod request_body;
 mod server;
 mod stalls;
 mod tunnel;

@@ -9,7 +9,7 @@ use phoenix_resilience::{Breaker, BreakerLimits, Call};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::body::{HeadWait, Stream};
+use crate::body::Stream;
 use crate::config::{Origin, Protocol, UpstreamConfig};
 use crate::connect::{self, Spoken};
 use crate::failure::Failure;
@@ -18,6 +18,7 @@ use crate::h2;
 use crate::health::Checks;
 use crate::outbound::Outbound;
 use crate::pool::Pool;
+use crate::request_body::HeadWait;
 use crate::stalls::Stalls;
 
 /// Failures in a row after which a server is left alone.

@@ -22,12 +22,12 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use self::upload::Upload;
-use crate::body::HeadWait;
 use crate::config::Origin;
 use crate::connect::Stream;
 use crate::failure::Failure;
 use crate::outbound::Outbound;
 use crate::pause::Timer;
+use crate::request_body::HeadWait;
 
 pub(crate) use self::answer::{Answer, Rest, answer};
 pub(crate) use self::head::{Head, Length};
