@@ -62,7 +62,8 @@ pub struct Options {
     pub max_body: u64,
     /// The head of the answer must be there this long after the last byte of the request was passed on.
     pub deadline: Duration,
-    /// Longest pause within the request, the answer, or a tunnel; it may last a quarter longer.
+    /// Longest pause within the request, the answer, or a tunnel; it may last a quarter longer. While it is the client
+    /// that is waited for, a minute is the longest, but for its requests once the head of the answer is there.
     pub idle: Duration,
     /// Whether the application sees the host that the client asked for, or its own.
     pub keep_host: bool,
@@ -157,7 +158,7 @@ impl Inner {
         options: &'a Options,
     ) -> Result<(Outbound<'a>, Option<Arc<Progress>>), Failure> {
         let (parts, incoming) = request.into_parts();
-        let (body, progress) = RequestBody::new(incoming, parts.version, options.max_body)?;
+        let (body, progress) = RequestBody::new(incoming, parts.version, options, &self.parts.clock)?;
         let request::Parts { method, uri, mut headers, version, .. } = parts;
         if let Some(authority) = uri.authority()
             && !headers.contains_key(HOST)
@@ -254,6 +255,9 @@ impl Inner {
         options: &Options,
     ) -> Result<Response<AnswerBody>, Failure> {
         let Answered { mut parts, source } = answered;
+        if let Some(progress) = &progress {
+            progress.answered();
+        }
         let usable_until =
             (!self.parts.drain.is_cancelled()).then(|| usable_until(&parts.headers, options.now)).flatten();
         hygiene::answer(&mut parts.headers, parts.version, &self.via);

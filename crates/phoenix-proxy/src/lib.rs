@@ -17,6 +17,7 @@ mod h2;
 mod health;
 pub mod hygiene;
 mod outbound;
+mod pace;
 mod pause;
 mod pool;
 mod request_body;

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +16,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
 
+use crate::config::Clock;
 use crate::failure::Failure;
+use crate::forward::Options;
 use crate::hygiene;
-use crate::pause::{Pauses, Timer};
+use crate::pace::Pace;
+use crate::pause::{LONGEST_OF_CLIENT, Pauses, Timer};
 
 /// Body of a request on its way to an application.
 #[derive(Default)]
@@ -35,6 +38,8 @@ pub(crate) struct Upload {
     left: u64,
     /// Whether it came over HTTP/2, in which each body says where it ends.
     is_http2: bool,
+    pace: Pace,
+    clock: Clock,
     progress: Arc<Progress>,
 }
 
@@ -45,16 +50,20 @@ pub(crate) enum UploadError {
     TooLarge,
     #[error("the body of the request broke off")]
     Broken,
+    #[error("the body of the request comes too slowly")]
+    Slow,
 }
 
 /// How far an upload is, for those who wait for the answer.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     fate: AtomicU8,
-    /// Counts frames, and wraps.
+    /// Counts frames, and how often all that had come was taken; wraps.
     moved: AtomicU32,
     /// Whether the last word was that the client must send more.
     starved: AtomicBool,
+    /// The head of the answer is there: both sides talk at their own pace from now on.
+    answered: AtomicBool,
     waiter: AtomicWaker,
 }
 
@@ -85,6 +94,29 @@ impl Progress {
         self.moved.load(Ordering::Relaxed)
     }
 
+    /// The head of the answer is there.
+    pub(crate) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// The client must send more.
+    fn starve(&self) {
+        if !self.starved.swap(true, Ordering::Relaxed) {
+            // Whatever the wait was for until now, from here on it is for the client.
+            self.moved.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Something came.
+    fn feed(&self) {
+        self.starved.store(false, Ordering::Relaxed);
+        self.moved.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Only the first fate counts.
     fn end(&self, fate: Fate) {
         let code = match fate {
@@ -100,38 +132,53 @@ impl Progress {
 }
 
 impl RequestBody {
-    /// The body, and how far it is; of at most `max_body` bytes. It came over this version.
+    /// The body that came over this version, and how far it is.
     pub(crate) fn new(
         incoming: Incoming,
         version: Version,
-        max_body: u64,
+        options: &Options,
+        clock: &Clock,
     ) -> Result<(Self, Option<Arc<Progress>>), Failure> {
         if incoming.is_end_stream() {
             return Ok((Self::Empty, None));
         }
-        if incoming.size_hint().lower() > max_body {
+        if incoming.size_hint().lower() > options.max_body {
             return Err(Failure::BodyTooLarge);
         }
         let progress = Arc::<Progress>::default();
-        let is_http2 = version == Version::HTTP_2;
-        let upload = Upload { incoming, left: max_body, is_http2, progress: Arc::clone(&progress) };
+        let upload = Upload {
+            incoming,
+            left: options.max_body,
+            is_http2: version == Version::HTTP_2,
+            pace: Pace::new(longest_of_client(options.idle)),
+            clock: Arc::clone(clock),
+            progress: Arc::clone(&progress),
+        };
         Ok((Self::Upload(Box::new(upload)), Some(progress)))
     }
+}
+
+/// How long a client may be waited for where the bound on pauses is this.
+fn longest_of_client(idle: Duration) -> Duration {
+    idle.min(LONGEST_OF_CLIENT)
 }
 
 /// Waits until a body that was announced as empty has ended so. In HTTP/2 it may yet turn out not to be what it was
 /// announced as, and then the request is malformed and must not be passed on (RFC 9113 section 8.1.1); an application
 /// that speaks HTTP/1.1 would have all of it by then.
 pub(crate) async fn emptied(incoming: &mut Incoming, idle: Duration) -> Result<(), Failure> {
-    while !incoming.is_end_stream() && incoming.size_hint().exact() == Some(0) {
-        let frame = poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context));
-        match tokio::time::timeout(idle, frame).await {
-            Ok(None) if !is_cut_off(incoming) => return Ok(()),
-            Ok(Some(Ok(_))) => {}
-            Ok(None | Some(Err(_))) | Err(_) => return Err(Failure::RequestBroken),
+    let ended = async {
+        while !incoming.is_end_stream() && incoming.size_hint().exact() == Some(0) {
+            match poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context)).await {
+                None if !is_cut_off(incoming) => return Ok(()),
+                Some(Ok(_)) => {}
+                None | Some(Err(_)) => return Err(Failure::RequestBroken),
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    // Frames without bytes are no progress.
+    tokio::time::timeout(longest_of_client(idle), ended).await.unwrap_or(Err(Failure::RequestBroken))
 }
 
 /// Whether a body of HTTP/2 that gives no more has not come to its end. hyper takes every error with the code `NO_ERROR`
@@ -143,11 +190,16 @@ pub(crate) fn is_cut_off(incoming: &Incoming) -> bool {
 impl Upload {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(context) else {
-            self.progress.starved.store(true, Ordering::Relaxed);
+            self.progress.starve();
+            if !self.pace.is_waiting() {
+                self.pace.waits((self.clock)());
+            }
             return Poll::Pending;
         };
-        self.progress.starved.store(false, Ordering::Relaxed);
-        self.progress.moved.fetch_add(1, Ordering::Relaxed);
+        self.progress.feed();
+        if self.pace.is_waiting() {
+            self.pace.came((self.clock)());
+        }
         let frame = match next {
             None if !self.is_http2 || !is_cut_off(&self.incoming) => {
                 self.progress.end(Fate::Complete);
@@ -166,6 +218,10 @@ impl Upload {
                     return Poll::Ready(Some(Err(UploadError::TooLarge)));
                 };
                 self.left = left;
+                if self.pace.is_too_slow(data.len()) && !self.progress.is_answered() {
+                    self.progress.end(Fate::Broken);
+                    return Poll::Ready(Some(Err(UploadError::Slow)));
+                }
                 Some(Frame::data(data))
             }
             Err(other) => other.into_trailers().ok().and_then(hygiene::trailers).map(Frame::trailers),
@@ -218,6 +274,8 @@ pub(crate) struct HeadWait {
     progress: Option<Arc<Progress>>,
     seen: u32,
     pauses: Pauses,
+    /// Ticks of `pauses` for which the application may take nothing.
+    patience: u32,
     deadline: Duration,
     /// Set when the answer is not there at once.
     pub(crate) timer: Timer,
@@ -225,7 +283,9 @@ pub(crate) struct HeadWait {
 
 impl HeadWait {
     pub(crate) fn new(progress: Option<Arc<Progress>>, deadline: Duration, idle: Duration) -> Self {
-        Self { progress, seen: 0, pauses: Pauses::new(idle), deadline, timer: Timer::default() }
+        let pauses = Pauses::new(longest_of_client(idle));
+        let patience = pauses.ticks(idle);
+        Self { progress, seen: 0, pauses, patience, deadline, timer: Timer::default() }
     }
 
     /// What an error of the exchange means: the upload's fault comes first, because it caused the other.
@@ -250,13 +310,46 @@ impl HeadWait {
                         self.seen = moved;
                         self.pauses.moved();
                     }
-                    ready!(self.pauses.poll_too_long(context));
-                    let starved = progress.starved.load(Ordering::Relaxed);
-                    return Poll::Ready(if starved { Failure::RequestBroken } else { Failure::Timeout });
+                    if progress.starved.load(Ordering::Relaxed) {
+                        return self.pauses.poll_too_long(context).map(|()| Failure::RequestBroken);
+                    }
+                    return self.pauses.poll_silent(self.patience, context).map(|()| Failure::Timeout);
                 }
                 Fate::Complete | Fate::Abandoned => {}
             }
         }
         self.timer.poll(self.deadline, context).map(|()| Failure::Timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(idle: Duration) -> (HeadWait, Arc<Progress>) {
+        let progress = Arc::<Progress>::default();
+        (HeadWait::new(Some(Arc::clone(&progress)), Duration::from_mins(1), idle), progress)
+    }
+
+    #[test]
+    fn a_client_may_pause_for_a_minute_and_an_application_for_as_long_as_is_set() {
+        for (idle, longest, patience) in [(300, 60, 20), (3600, 60, 240), (61, 60, 5), (60, 60, 4), (8, 8, 4)]
+        {
+            let (wait, _) = wait(Duration::from_secs(idle));
+            assert_eq!(longest_of_client(Duration::from_secs(idle)), Duration::from_secs(longest));
+            assert_eq!(wait.patience, patience, "{idle} s");
+        }
+    }
+
+    #[test]
+    fn the_pause_of_a_client_begins_when_all_that_had_come_was_taken() {
+        let (_, progress) = wait(Duration::from_mins(5));
+        let moved = |turn: fn(&Progress)| {
+            let before = progress.moved();
+            turn(&progress);
+            progress.moved() - before
+        };
+        assert_eq!([moved(Progress::starve), moved(Progress::starve)], [1, 0]);
+        assert_eq!([moved(Progress::feed), moved(Progress::starve), moved(Progress::starve)], [1, 1, 0]);
     }
 }
