@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,12 +37,42 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Without one for this long, it is closed.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The way to a server that speaks HTTP/2.
-pub(crate) type Link = SendRequest<RequestBody>;
+/// The way to a server that speaks HTTP/2. A clone is another way over the same connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    requests: SendRequest<RequestBody>,
+    begun: Begun,
+}
+
+/// The upload that was asked for its first part last. hyper asks right before it makes the task that carries the rest, and
+/// tells nobody which task that is: so the next one made is it, or what waits for the head of its answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Begun(Arc<Mutex<Option<Arc<Progress>>>>);
+
+impl Begun {
+    /// To be called when an upload is asked for its first part.
+    pub(crate) fn set(&self, upload: &Arc<Progress>) {
+        *self.lock() = Some(Arc::clone(upload));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Progress>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Link {
+    /// Whether no more requests can be sent.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+}
 
 /// Runs a connection's tasks under the tracker.
 #[derive(Clone)]
-struct Tasks(TaskTracker);
+struct Tasks {
+    tracker: TaskTracker,
+    begun: Begun,
+}
 
 impl<F> Executor<F> for Tasks
 where
@@ -50,13 +80,18 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        let upload = self.begun.lock().take();
+        let task = self.tracker.spawn(future);
+        if let Some(upload) = upload {
+            upload.is_carried_by(task.abort_handle());
+        }
     }
 }
 
 /// Begins to speak HTTP/2. The connection ends when the last of its links is dropped, or with the server.
 pub(crate) async fn open(stream: Stream, tasks: &TaskTracker) -> Result<Link, Failure> {
-    let mut builder = http2::Builder::new(Tasks(tasks.clone()));
+    let begun = Begun::default();
+    let mut builder = http2::Builder::new(Tasks { tracker: tasks.clone(), begun: begun.clone() });
     builder
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_BYTES)
@@ -64,13 +99,14 @@ pub(crate) async fn open(stream: Stream, tasks: &TaskTracker) -> Result<Link, Fa
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let (link, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Closed)?;
+    let (requests, connection) =
+        builder.handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Closed)?;
     tasks.spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to a server of the application");
         }
     });
-    Ok(link)
+    Ok(Link { requests, begun })
 }
 
 /// Sends a request and waits for the head of its answer. The body is taken out of the request unless nothing was sent.
@@ -81,7 +117,10 @@ pub(crate) async fn send(
     keep_host: bool,
     wait: &mut HeadWait,
 ) -> Result<Response<Incoming>, Broken> {
-    let mut answer = pin!(link.try_send_request(request.take_http2(origin, keep_host)));
+    if let RequestBody::Upload(upload) = &mut request.body {
+        upload.goes_over(&link.begun);
+    }
+    let mut answer = pin!(link.requests.try_send_request(request.take_http2(origin, keep_host)));
     poll_fn(move |context| match answer.as_mut().poll(context) {
         Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
         Poll::Ready(Err(mut error)) => {
@@ -97,7 +136,7 @@ pub(crate) async fn send(
     .await
 }
 
-/// Body of an answer. Dropping it resets the stream.
+/// Body of an answer. Dropping it resets the stream, and ends the upload: hyper resets only what waits for a head.
 #[derive(Debug)]
 pub(crate) struct Answer {
     incoming: Incoming,
@@ -147,5 +186,13 @@ impl Answer {
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.abort();
+        }
     }
 }

@@ -4,8 +4,8 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
+use tokio::task::AbortHandle;
 
 use crate::config::Clock;
 use crate::failure::Failure;
 use crate::forward::Options;
-use crate::hygiene;
 use crate::pace::Pace;
 use crate::pause::{LONGEST_OF_CLIENT, Pauses, Timer};
+use crate::{h2, hygiene};
 
 /// Body of a request on its way to an application.
 #[derive(Default)]
@@ -40,6 +41,8 @@ pub(crate) struct Upload {
     is_http2: bool,
     pace: Pace,
     clock: Clock,
+    /// To be told when the first part is asked for, if it goes over HTTP/2.
+    begun: Option<h2::Begun>,
     progress: Arc<Progress>,
 }
 
@@ -65,6 +68,8 @@ pub(crate) struct Progress {
     /// The head of the answer is there: both sides talk at their own pace from now on.
     answered: AtomicBool,
     waiter: AtomicWaker,
+    /// The task that carries it, if it has one.
+    task: OnceLock<AbortHandle>,
 }
 
 /// What became of an upload.
@@ -97,6 +102,18 @@ impl Progress {
     /// The head of the answer is there.
     pub(crate) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// The task that carries it.
+    pub(crate) fn is_carried_by(&self, task: AbortHandle) {
+        let _ = self.task.set(task);
+    }
+
+    /// Nobody wants the rest. It ends also where its task waits for a server that takes nothing.
+    pub(crate) fn abort(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
     }
 
     fn is_answered(&self) -> bool {
@@ -152,6 +169,7 @@ impl RequestBody {
             is_http2: version == Version::HTTP_2,
             pace: Pace::new(longest_of_client(options.idle)),
             clock: Arc::clone(clock),
+            begun: None,
             progress: Arc::clone(&progress),
         };
         Ok((Self::Upload(Box::new(upload)), Some(progress)))
@@ -188,7 +206,15 @@ pub(crate) fn is_cut_off(incoming: &Incoming) -> bool {
 }
 
 impl Upload {
+    /// It goes over this connection, if that takes it.
+    pub(crate) fn goes_over(&mut self, begun: &h2::Begun) {
+        self.begun = Some(begun.clone());
+    }
+
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        if let Some(begun) = self.begun.take() {
+            begun.set(&self.progress);
+        }
         let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(context) else {
             self.progress.starve();
             if !self.pace.is_waiting() {

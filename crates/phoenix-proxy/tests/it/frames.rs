@@ -10,7 +10,7 @@ use phoenix_testkit::wait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::gateway::{BOUND, Client, Gateway, Settings, config};
+use crate::gateway::{BOUND, Client, Gateway, Settings, config, within};
 
 /// RFC 9113 section 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -24,6 +24,7 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// RFC 9113 section 7.
 const NO_ERROR: [u8; 4] = [0; 4];
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
 /// `:status: 200` (RFC 7541 appendix A).
 const OK: &[u8] = &[0x88];
 
@@ -32,6 +33,11 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: impl AsRef<[u8]>) -> Vec<u8>
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
+
+/// Bytes that the application takes of one request.
+const WINDOW_BYTES: usize = 1000;
+/// Says so (`SETTINGS_INITIAL_WINDOW_SIZE`).
+const WINDOW: [u8; 6] = [0, 4, 0, 0, 3, 0xe8];
 
 /// The head of a POST for `app.test`, and no end.
 fn post() -> Vec<u8> {
@@ -53,22 +59,32 @@ async fn read_frame(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
 struct App {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    /// Streams that were reset.
+    resets: Arc<AtomicUsize>,
+    /// Bytes of bodies.
+    data: Arc<AtomicUsize>,
 }
 
 impl App {
     async fn start(reply: fn(usize, u32) -> Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = Arc::<AtomicUsize>::default();
-        let counted = Arc::clone(&connections);
+        let [connections, resets, data] = [(); 3].map(|()| Arc::<AtomicUsize>::default());
+        let counts = [&connections, &resets, &data].map(Arc::clone);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let number = counted.fetch_add(1, Ordering::SeqCst);
+                let [connections, resets, data] = counts.clone();
+                let number = connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     let mut preface = [0; PREFACE.len()];
                     stream.read_exact(&mut preface).await.unwrap();
-                    stream.write_all(&frame(SETTINGS, 0, 0, [])).await.unwrap();
-                    while let Some((kind, _, id, _)) = read_frame(&mut stream).await {
+                    stream.write_all(&frame(SETTINGS, 0, 0, WINDOW)).await.unwrap();
+                    while let Some((kind, _, id, payload)) = read_frame(&mut stream).await {
+                        match kind {
+                            RST_STREAM => _ = resets.fetch_add(1, Ordering::SeqCst),
+                            DATA => _ = data.fetch_add(payload.len(), Ordering::SeqCst),
+                            _ => {}
+                        }
                         if kind == HEADERS && stream.write_all(&reply(number, id)).await.is_err() {
                             break;
                         }
@@ -76,7 +92,7 @@ impl App {
                 });
             }
         });
-        Self { address, connections }
+        Self { address, connections, resets, data }
     }
 
     async fn gateway(&self) -> Gateway {
@@ -131,4 +147,33 @@ async fn an_answer_that_is_whole_before_it_is_reset_without_an_error_stays_whole
     client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf").await;
     let all = client.until("0\r\n\r\n").await;
     assert!(all.starts_with("HTTP/1.1 200") && all.contains("all"), "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_ends_with_its_answer_though_the_client_goes_on() {
+    let app = App::start(|_, id| {
+        [frame(HEADERS, END_HEADERS, id, OK), frame(DATA, END_STREAM, id, "all")].concat()
+    })
+    .await;
+    let gateway = app.gateway().await;
+    let mut client = Client::open(gateway.address).await;
+    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf").await;
+    assert!(client.until("0\r\n\r\n").await.contains("all"));
+    wait::until(BOUND, "the reset", || async { app.resets.load(Ordering::SeqCst) == 1 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_nobody_takes_ends_with_its_client() {
+    // The application begins to answer, and never takes more than its first window.
+    let app = App::start(|_, id| frame(HEADERS, END_HEADERS, id, OK)).await;
+    let gateway = app.gateway().await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    client.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, []), &post()].concat()).await.unwrap();
+    while within(read_frame(&mut client)).await.unwrap().0 != HEADERS {}
+    client.write_all(&frame(DATA, 0, 1, [b'x'; 10_000]).repeat(5)).await.unwrap();
+    wait::until(BOUND, "data", || async { app.data.load(Ordering::SeqCst) == WINDOW_BYTES }).await;
+    assert_eq!(app.resets.load(Ordering::SeqCst), 0);
+    client.write_all(&frame(RST_STREAM, 0, 1, CANCEL)).await.unwrap();
+    wait::until(BOUND, "the reset", || async { app.resets.load(Ordering::SeqCst) == 1 }).await;
+    wait::until(BOUND, "the place", || async { gateway.proxy.report()[0].under_way == 0 }).await;
 }
