@@ -207,7 +207,7 @@ impl Inner {
             let mut wait = HeadWait::new(progress.clone(), options.deadline, options.idle);
             let mut call = Some(chosen.call);
             let sent = chosen.server.send(&mut request, &sending, &mut wait, &mut call).await;
-            let (failure, is_unsent, reused) = match sent {
+            let Lost { failure, is_unsent, reused, is_refused } = match sent {
                 Ok(answered) => {
                     if let Some(call) = call {
                         call.succeeded();
@@ -215,14 +215,14 @@ impl Inner {
                     upstream.retries.succeeded();
                     return Ok((answered, chosen.place));
                 }
-                Err(Lost { failure, is_unsent, reused }) => (failure, is_unsent, reused),
+                Err(lost) => lost,
             };
-            // A server may close a connection for its age at any moment.
-            let is_aged = reused && failure == Failure::Closed;
+            // A server may close a connection for its age at any moment, and go away in order.
+            let is_excused = (reused || is_refused) && failure == Failure::Closed;
             // One path may end connections, and anybody may ask for it: the last server that is well is left alone only
             // if it cannot be reached.
             let is_last = !failure.is_before_connection() && !upstream.has_another(chosen.server);
-            if failure.speaks_against_server() && !is_aged && !is_last {
+            if failure.speaks_against_server() && !is_excused && !is_last {
                 chosen.server.note(failure);
                 if let Some(call) = call.or_else(|| chosen.server.breaker.admit_if_closed()) {
                     call.failed((self.parts.clock)().saturating_add(self.spread()));
@@ -230,6 +230,10 @@ impl Inner {
             }
             lost = failure;
             avoid = Some(Arc::clone(chosen.server));
+            // A server that refuses everything is not pressed.
+            if is_refused && is_unsent && !upstream.retries.try_retry() {
+                return Err(failure);
+            }
             if !is_unsent {
                 if failure != Failure::Closed || !may_repeat || !upstream.retries.try_retry() {
                     return Err(failure);

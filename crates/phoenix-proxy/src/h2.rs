@@ -61,6 +61,11 @@ impl Begun {
 }
 
 impl Link {
+    /// Whether both lead over the same connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.begun.0, &other.begun.0)
+    }
+
     /// Whether no more requests can be sent.
     pub(crate) fn is_closed(&self) -> bool {
         self.requests.is_closed()
@@ -117,21 +122,29 @@ pub(crate) async fn send(
     keep_host: bool,
     wait: &mut HeadWait,
 ) -> Result<Response<Incoming>, Broken> {
-    if let RequestBody::Upload(upload) = &mut request.body {
-        upload.goes_over(&link.begun);
-    }
+    let has_body = match &mut request.body {
+        RequestBody::Upload(upload) => {
+            upload.goes_over(&link.begun);
+            true
+        }
+        RequestBody::Empty => false,
+    };
     let mut answer = pin!(link.requests.try_send_request(request.take_http2(origin, keep_host)));
     poll_fn(move |context| match answer.as_mut().poll(context) {
         Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
         Poll::Ready(Err(mut error)) => {
             let unsent = error.take_message();
-            let is_unsent = unsent.is_some();
+            let is_refused = failure::is_refused(error.error());
+            let is_unsent = unsent.is_some() || (is_refused && !has_body);
             if let Some(unsent) = unsent {
                 request.body = unsent.into_body();
             }
-            Poll::Ready(Err(Broken { failure: wait.blame(failure::of_exchange(error.error())), is_unsent }))
+            let failure = wait.blame(failure::of_exchange(error.error()));
+            Poll::Ready(Err(Broken { failure, is_unsent, is_refused }))
         }
-        Poll::Pending => wait.poll(context).map(|failure| Err(Broken { failure, is_unsent: false })),
+        Poll::Pending => {
+            wait.poll(context).map(|failure| Err(Broken { failure, is_unsent: false, is_refused: false }))
+        }
     })
     .await
 }

@@ -113,10 +113,19 @@ pub(crate) struct Sending<'a> {
 /// A request that got no answer.
 pub(crate) struct Lost {
     pub(crate) failure: Failure,
-    /// Nothing of it was sent: it is as it was.
+    /// It is as it was, and the server did nothing with it.
     pub(crate) is_unsent: bool,
     /// The connection was used before, so the server may have closed it for its age.
     pub(crate) reused: bool,
+    /// The server said that it did nothing with it.
+    pub(crate) is_refused: bool,
+}
+
+impl Lost {
+    fn new(broken: Broken, reused: bool) -> Self {
+        let Broken { failure, is_unsent, is_refused } = broken;
+        Self { failure, is_unsent, reused, is_refused }
+    }
 }
 
 impl Server {
@@ -195,9 +204,9 @@ impl Server {
         self.requests.fetch_add(1, Ordering::Relaxed);
         if self.speaks_http2.load(Ordering::Relaxed) && !sending.for_upgrade {
             if let Some(link) = self.shared() {
-                match Box::pin(self.send_shared(link, request, sending, wait, true)).await {
+                match Box::pin(self.send_shared(link.clone(), request, sending, wait, true)).await {
                     // It takes no more requests, though it may still answer others.
-                    Err(Lost { is_unsent: true, .. }) => self.forget_shared(),
+                    Err(Lost { is_unsent: true, .. }) => self.forget(&link),
                     other => return other,
                 }
             }
@@ -221,7 +230,7 @@ impl Server {
         wait: &mut HeadWait,
         call: &mut Option<Call<'_>>,
     ) -> Result<Answered, Lost> {
-        let lost = |failure| Lost { failure, is_unsent: true, reused: false };
+        let lost = |failure| Lost { failure, is_unsent: true, reused: false, is_refused: false };
         let one = if self.speaks_http2.load(Ordering::Relaxed) && !sending.for_upgrade {
             let one = tokio::time::timeout(self.connect_timeout, self.opening.lock()).await;
             let one = one.map_err(|_elapsed| lost(Failure::ConnectTimeout))?;
@@ -266,6 +275,12 @@ impl Server {
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Others may have made another connection meanwhile, which is kept.
+    fn forget(&self, link: &h2::Link) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.take_if(|shared| shared.is_same(link));
+    }
+
     fn shared(&self) -> Option<h2::Link> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if shared.as_ref().is_some_and(h2::Link::is_closed) {
@@ -287,7 +302,7 @@ impl Server {
                 let (parts, incoming) = answer.into_parts();
                 Ok(Answered { parts, source: Source::Http2(incoming) })
             }
-            Err(Broken { failure, is_unsent }) => Err(Lost { failure, is_unsent, reused }),
+            Err(broken) => Err(Lost::new(broken, reused)),
         }
     }
 
@@ -301,7 +316,7 @@ impl Server {
     ) -> Result<Answered, Lost> {
         match link.send(request, &self.origin, sending.keep_host, wait).await {
             Ok(Head { parts, length }) => Ok(Answered { parts, source: Source::Http1(link, length) }),
-            Err(Broken { failure, is_unsent }) => Err(Lost { failure, is_unsent, reused }),
+            Err(broken) => Err(Lost::new(broken, reused)),
         }
     }
 }

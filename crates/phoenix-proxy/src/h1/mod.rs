@@ -58,10 +58,13 @@ impl fmt::Debug for Link {
 }
 
 /// An exchange that came to nothing.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Broken {
     pub(crate) failure: Failure,
-    /// Nothing of the request was sent.
+    /// Nothing of the request was sent, or the server said that it did nothing with it: it can be sent again.
     pub(crate) is_unsent: bool,
+    /// The server said that it did nothing with the request.
+    pub(crate) is_refused: bool,
 }
 
 impl Link {
@@ -102,7 +105,7 @@ impl Link {
             if is_unsent {
                 request.body = self.upload.take_body();
             }
-            Broken { failure, is_unsent }
+            Broken { failure, is_unsent, is_refused: false }
         })
     }
 

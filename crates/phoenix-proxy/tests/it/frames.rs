@@ -10,7 +10,7 @@ use phoenix_testkit::wait;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::gateway::{BOUND, Client, Gateway, Settings, config, within};
+use crate::gateway::{BOUND, Client, Gateway, Settings, ask, config, within};
 
 /// RFC 9113 section 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -20,10 +20,12 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// RFC 9113 section 7.
 const NO_ERROR: [u8; 4] = [0; 4];
+const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 /// `:status: 200` (RFC 7541 appendix A).
 const OK: &[u8] = &[0x88];
@@ -176,4 +178,55 @@ async fn an_upload_that_nobody_takes_ends_with_its_client() {
     client.write_all(&frame(RST_STREAM, 0, 1, CANCEL)).await.unwrap();
     wait::until(BOUND, "the reset", || async { app.resets.load(Ordering::SeqCst) == 1 }).await;
     wait::until(BOUND, "the place", || async { gateway.proxy.report()[0].under_way == 0 }).await;
+}
+
+/// Asks an application whose first connection does nothing with what it is asked, and says so. Another answers.
+async fn refused(reply: fn(usize, u32) -> Vec<u8>) {
+    let app = App::start(reply).await;
+    let gateway = app.gateway().await;
+    let requests = ["GET", "POST", "DELETE"].map(|method| async move {
+        let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        ask(gateway.address, &request).await.status
+    });
+    assert_eq!(futures_util::future::join_all(requests).await, [200; 3]);
+    let report = &gateway.proxy.report()[0];
+    assert_eq!((report.is_up, report.failures), (true, 0));
+    assert_eq!(app.connections.load(Ordering::SeqCst), 2, "one new connection for all of them");
+    // What was begun to be sent cannot be sent again, and is no failure of the server either.
+    let app = App::start(reply).await;
+    let mut config = config(&[app.address, app.address]);
+    config.protocol = Protocol::Http2;
+    let gateway = Gateway::with(config, Settings::default()).await;
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+    let first = ask(gateway.address, post).await;
+    assert_eq!(first.header("failure"), Some("Closed"));
+    assert_eq!(gateway.proxy.report().iter().map(|server| server.failures).sum::<u64>(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_that_goes_away_did_not_begin_with_is_sent_again() {
+    refused(|connection, id| match connection {
+        // Last stream: none.
+        0 => frame(GOAWAY, 0, 0, [0; 8]),
+        _ => frame(HEADERS, END_HEADERS | END_STREAM, id, OK),
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_refuses_is_sent_again() {
+    refused(|connection, id| match connection {
+        0 => frame(RST_STREAM, 0, id, REFUSED_STREAM),
+        _ => frame(HEADERS, END_HEADERS | END_STREAM, id, OK),
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_resets_otherwise_is_not_sent_again() {
+    let app = App::start(|_, id| frame(RST_STREAM, 0, id, CANCEL)).await;
+    let gateway = app.gateway().await;
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert_eq!(ask(gateway.address, post).await.header("failure"), Some("Closed"));
+    assert_eq!(app.connections.load(Ordering::SeqCst), 1);
 }
