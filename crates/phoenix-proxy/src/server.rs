@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::body::Incoming;
 use phoenix_resilience::{Breaker, BreakerLimits, Call};
 use tokio_util::sync::CancellationToken;
@@ -263,6 +264,30 @@ impl Server {
         }
         drop(one);
         self.send_shared(link, request, sending, wait, false).await
+    }
+
+    /// Sends a request over a connection of its own, which is of no other use: requests lose none to it, and it is not one
+    /// of them. Says with what status it was answered.
+    pub(crate) async fn ask_apart(
+        &self,
+        request: &mut Outbound<'_>,
+        tasks: &TaskTracker,
+        wait: &mut HeadWait,
+    ) -> Result<StatusCode, Failure> {
+        let (stream, spoken) =
+            connect::connect(&self.origin, self.protocol, false, self.connect_timeout).await?;
+        match spoken {
+            Spoken::Http1 => {
+                let head = h1::Link::new(stream).send(request, &self.origin, true, wait).await;
+                head.map(|head| head.parts.status)
+            }
+            Spoken::Http2 => {
+                let mut link = h2::open(stream, tasks).await?;
+                let answer = h2::send(&mut link, request, &self.origin, true, wait).await;
+                answer.map(|answer| answer.status())
+            }
+        }
+        .map_err(|broken| broken.failure)
     }
 
     /// Closes connections that are idle; the shared one when its last exchange ends.
