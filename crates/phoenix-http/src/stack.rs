@@ -271,9 +271,11 @@ impl Shared {
         let malformed = |error: PathError| {
             Problem::new(Kind::MalformedPath).detail(format!("The path is refused: {error}."))
         };
+        // "http://host?query" has no path, and reads here as if it had one.
+        let has_path = request.uri().path_and_query().is_some_and(|target| target.as_str().starts_with('/'));
         match gateway::normalise(request.uri().path()).map_err(malformed)? {
-            Cow::Borrowed(_) => {}
-            Cow::Owned(path) => {
+            Cow::Borrowed(_) if has_path => {}
+            path => {
                 let uri = gateway::with_path(request.uri(), &path).ok_or(Kind::MalformedPath)?;
                 *request.uri_mut() = uri;
             }

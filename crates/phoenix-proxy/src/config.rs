@@ -89,6 +89,9 @@ pub struct UpstreamConfig {
     pub tls: Option<Arc<ClientConfig>>,
 }
 
+/// Time since any fixed moment.
+pub(crate) type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
 /// What a proxy needs from outside.
 #[derive(Clone)]
 pub struct Parts {

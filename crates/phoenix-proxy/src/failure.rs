@@ -85,3 +85,13 @@ pub(crate) fn of_exchange(error: &hyper::Error) -> Failure {
     }
     Failure::Closed
 }
+
+/// Whether a server of HTTP/2 said that it did nothing with the request, so that any may be sent again (RFC 9113 section
+/// 8.7): it refused its stream, or goes away and began with none from this one on.
+pub(crate) fn is_refused(error: &hyper::Error) -> bool {
+    let error = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| {
+        let is_unprocessed = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && is_unprocessed
+    })
+}

@@ -12,15 +12,16 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use crate::body::{Answer, AnswerBody, HeadWait, Progress, RequestBody, Stream};
+use crate::body::{Answer, AnswerBody, Stream};
 use crate::config::{ConfigError, Parts, UpstreamConfig};
 use crate::failure::Failure;
 use crate::hygiene::{self, Via, Way};
 use crate::outbound::{Outbound, origin_form};
+use crate::request_body::{HeadWait, Progress, RequestBody};
 use crate::server::{Answered, Lost, Place, Sending, Server, ServerReport, Source};
 use crate::tunnel::{self, Tunnels};
 use crate::upstream::Upstream;
-use crate::{body, h1, h2, pool, upgrade};
+use crate::{h1, h2, pool, request_body, upgrade};
 
 /// Most servers that are asked for one request.
 const TRIES: usize = 3;
@@ -61,7 +62,8 @@ pub struct Options {
     pub max_body: u64,
     /// The head of the answer must be there this long after the last byte of the request was passed on.
     pub deadline: Duration,
-    /// Longest pause within the request, the answer, or a tunnel; it may last a quarter longer.
+    /// Longest pause within the request, the answer, or a tunnel; it may last a quarter longer. While it is the client
+    /// that is waited for, a minute is the longest, but for its requests once the head of the answer is there.
     pub idle: Duration,
     /// Whether the application sees the host that the client asked for, or its own.
     pub keep_host: bool,
@@ -133,7 +135,7 @@ impl Proxy {
         let wanted = upgrade::wanted(&request)?;
         let client = wanted.as_ref().map(|_| hyper::upgrade::on(&mut request));
         let version = request.version();
-        body::emptied(request.body_mut(), options.idle).await?;
+        request_body::emptied(request.body_mut(), options.idle).await?;
         let (request, progress) = inner.prepare(request, wanted.as_ref(), &options)?;
         let (answered, place) =
             inner.ask(upstream, request, progress.clone(), wanted.is_some(), &options).await?;
@@ -156,7 +158,7 @@ impl Inner {
         options: &'a Options,
     ) -> Result<(Outbound<'a>, Option<Arc<Progress>>), Failure> {
         let (parts, incoming) = request.into_parts();
-        let (body, progress) = RequestBody::new(incoming, options.max_body)?;
+        let (body, progress) = RequestBody::new(incoming, parts.version, options, &self.parts.clock)?;
         let request::Parts { method, uri, mut headers, version, .. } = parts;
         if let Some(authority) = uri.authority()
             && !headers.contains_key(HOST)
@@ -205,7 +207,7 @@ impl Inner {
             let mut wait = HeadWait::new(progress.clone(), options.deadline, options.idle);
             let mut call = Some(chosen.call);
             let sent = chosen.server.send(&mut request, &sending, &mut wait, &mut call).await;
-            let (failure, is_unsent, reused) = match sent {
+            let Lost { failure, is_unsent, reused, is_refused } = match sent {
                 Ok(answered) => {
                     if let Some(call) = call {
                         call.succeeded();
@@ -213,14 +215,14 @@ impl Inner {
                     upstream.retries.succeeded();
                     return Ok((answered, chosen.place));
                 }
-                Err(Lost { failure, is_unsent, reused }) => (failure, is_unsent, reused),
+                Err(lost) => lost,
             };
-            // A server may close a connection for its age at any moment.
-            let is_aged = reused && failure == Failure::Closed;
+            // A server may close a connection for its age at any moment, and go away in order.
+            let is_excused = (reused || is_refused) && failure == Failure::Closed;
             // One path may end connections, and anybody may ask for it: the last server that is well is left alone only
             // if it cannot be reached.
             let is_last = !failure.is_before_connection() && !upstream.has_another(chosen.server);
-            if failure.speaks_against_server() && !is_aged && !is_last {
+            if failure.speaks_against_server() && !is_excused && !is_last {
                 chosen.server.note(failure);
                 if let Some(call) = call.or_else(|| chosen.server.breaker.admit_if_closed()) {
                     call.failed((self.parts.clock)().saturating_add(self.spread()));
@@ -228,6 +230,10 @@ impl Inner {
             }
             lost = failure;
             avoid = Some(Arc::clone(chosen.server));
+            // A server that refuses everything is not pressed.
+            if is_refused && is_unsent && !upstream.retries.try_retry() {
+                return Err(failure);
+            }
             if !is_unsent {
                 if failure != Failure::Closed || !may_repeat || !upstream.retries.try_retry() {
                     return Err(failure);
@@ -253,6 +259,9 @@ impl Inner {
         options: &Options,
     ) -> Result<Response<AnswerBody>, Failure> {
         let Answered { mut parts, source } = answered;
+        if let Some(progress) = &progress {
+            progress.answered();
+        }
         let usable_until =
             (!self.parts.drain.is_cancelled()).then(|| usable_until(&parts.headers, options.now)).flatten();
         hygiene::answer(&mut parts.headers, parts.version, &self.via);

@@ -1,8 +1,9 @@
 //! HTTP/2 with a server: all exchanges share one connection, which a task of its own drives.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,13 +16,14 @@ use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::task::TaskTracker;
 
-use crate::body::{self, AnswerError, HeadWait, Progress, RequestBody};
+use crate::body::{self, AnswerError};
 use crate::config::Origin;
 use crate::connect::Stream;
 use crate::failure::{self, Failure};
 use crate::h1::Broken;
 use crate::outbound::Outbound;
 use crate::pause::Pauses;
+use crate::request_body::{self, HeadWait, Progress, RequestBody};
 use crate::server::Place;
 
 /// Largest head of an answer in bytes, as RFC 9113 counts (section 6.5.2).
@@ -35,12 +37,47 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Without one for this long, it is closed.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The way to a server that speaks HTTP/2.
-pub(crate) type Link = SendRequest<RequestBody>;
+/// The way to a server that speaks HTTP/2. A clone is another way over the same connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    requests: SendRequest<RequestBody>,
+    begun: Begun,
+}
+
+/// The upload that was asked for its first part last. hyper asks right before it makes the task that carries the rest, and
+/// tells nobody which task that is: so the next one made is it, or what waits for the head of its answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Begun(Arc<Mutex<Option<Arc<Progress>>>>);
+
+impl Begun {
+    /// To be called when an upload is asked for its first part.
+    pub(crate) fn set(&self, upload: &Arc<Progress>) {
+        *self.lock() = Some(Arc::clone(upload));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Progress>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Link {
+    /// Whether both lead over the same connection.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.begun.0, &other.begun.0)
+    }
+
+    /// Whether no more requests can be sent.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+}
 
 /// Runs a connection's tasks under the tracker.
 #[derive(Clone)]
-struct Tasks(TaskTracker);
+struct Tasks {
+    tracker: TaskTracker,
+    begun: Begun,
+}
 
 impl<F> Executor<F> for Tasks
 where
@@ -48,13 +85,18 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        let upload = self.begun.lock().take();
+        let task = self.tracker.spawn(future);
+        if let Some(upload) = upload {
+            upload.is_carried_by(task.abort_handle());
+        }
     }
 }
 
 /// Begins to speak HTTP/2. The connection ends when the last of its links is dropped, or with the server.
 pub(crate) async fn open(stream: Stream, tasks: &TaskTracker) -> Result<Link, Failure> {
-    let mut builder = http2::Builder::new(Tasks(tasks.clone()));
+    let begun = Begun::default();
+    let mut builder = http2::Builder::new(Tasks { tracker: tasks.clone(), begun: begun.clone() });
     builder
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_BYTES)
@@ -62,13 +104,14 @@ pub(crate) async fn open(stream: Stream, tasks: &TaskTracker) -> Result<Link, Fa
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let (link, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Closed)?;
+    let (requests, connection) =
+        builder.handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Closed)?;
     tasks.spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection to a server of the application");
         }
     });
-    Ok(link)
+    Ok(Link { requests, begun })
 }
 
 /// Sends a request and waits for the head of its answer. The body is taken out of the request unless nothing was sent.
@@ -79,23 +122,34 @@ pub(crate) async fn send(
     keep_host: bool,
     wait: &mut HeadWait,
 ) -> Result<Response<Incoming>, Broken> {
-    let mut answer = pin!(link.try_send_request(request.take_http2(origin, keep_host)));
+    let has_body = match &mut request.body {
+        RequestBody::Upload(upload) => {
+            upload.goes_over(&link.begun);
+            true
+        }
+        RequestBody::Empty => false,
+    };
+    let mut answer = pin!(link.requests.try_send_request(request.take_http2(origin, keep_host)));
     poll_fn(move |context| match answer.as_mut().poll(context) {
         Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
         Poll::Ready(Err(mut error)) => {
             let unsent = error.take_message();
-            let is_unsent = unsent.is_some();
+            let is_refused = failure::is_refused(error.error());
+            let is_unsent = unsent.is_some() || (is_refused && !has_body);
             if let Some(unsent) = unsent {
                 request.body = unsent.into_body();
             }
-            Poll::Ready(Err(Broken { failure: wait.blame(failure::of_exchange(error.error())), is_unsent }))
+            let failure = wait.blame(failure::of_exchange(error.error()));
+            Poll::Ready(Err(Broken { failure, is_unsent, is_refused }))
         }
-        Poll::Pending => wait.poll(context).map(|failure| Err(Broken { failure, is_unsent: false })),
+        Poll::Pending => {
+            wait.poll(context).map(|failure| Err(Broken { failure, is_unsent: false, is_refused: false }))
+        }
     })
     .await
 }
 
-/// Body of an answer. Dropping it resets the stream.
+/// Body of an answer. Dropping it resets the stream, and ends the upload: hyper resets only what waits for a head.
 #[derive(Debug)]
 pub(crate) struct Answer {
     incoming: Incoming,
@@ -122,6 +176,9 @@ impl Answer {
         if let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(context) {
             self.pauses.moved();
             return Poll::Ready(match next {
+                None if request_body::is_cut_off(&self.incoming) => {
+                    Some(Err(AnswerError::Broken(io::Error::from(io::ErrorKind::UnexpectedEof).into())))
+                }
                 None => None,
                 Some(Ok(frame)) => body::cleaned(frame).map(Ok),
                 Some(Err(error)) => Some(Err(AnswerError::Broken(error.into()))),
@@ -142,5 +199,13 @@ impl Answer {
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.abort();
+        }
     }
 }

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::header::{HOST, USER_AGENT};
+use http::header::{CONNECTION, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 
-use crate::body::{HeadWait, RequestBody};
 use crate::config::HealthCheck;
 use crate::forward::Proxy;
 use crate::outbound::Outbound;
 use crate::pause::after;
-use crate::server::{Sending, Server};
+use crate::request_body::{HeadWait, RequestBody};
+use crate::server::Server;
 use crate::stalls::LOOK_INTERVAL;
 
 /// From one look at idle connections to the next.
@@ -114,21 +114,13 @@ impl Proxy {
         let headers = HeaderMap::from_iter([
             (HOST, server.origin.authority.clone()),
             (USER_AGENT, HeaderValue::from_static("phoenix-health-check")),
+            (CONNECTION, HeaderValue::from_static("close")),
         ]);
         let mut request = Outbound { method: Method::GET, uri, headers, body: RequestBody::Empty, way: None };
-        let sending = Sending {
-            now: (inner.parts.clock)(),
-            for_upgrade: false,
-            keep_host: true,
-            drain: &inner.parts.drain,
-            tasks: &inner.parts.connections,
-        };
         let mut wait = HeadWait::new(None, health.timeout, health.timeout);
-        // The connection is not used again: its body is of no interest.
-        match tokio::time::timeout(health.timeout, server.send(&mut request, &sending, &mut wait, &mut None))
-            .await
-        {
-            Ok(Ok(answered)) => answered.parts.status.as_u16() < 400,
+        let asked = server.ask_apart(&mut request, &inner.parts.connections, &mut wait);
+        match tokio::time::timeout(health.timeout, asked).await {
+            Ok(Ok(status)) => status.as_u16() < 400,
             Ok(Err(_)) | Err(_) => false,
         }
     }

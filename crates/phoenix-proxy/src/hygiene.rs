@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 /// Fields that make a request look like another one: rewritten targets (as IIS, Symfony and others read them), other
 /// methods (Symfony, Laravel, Express' method-override), other addresses (as content delivery networks send them; the
-/// client's own is in `X-Real-IP`), and Next.js's mark for requests that its own middleware made (CVE-2025-29927).
+/// client's own is in `X-Real-IP`), and Next.js's mark for requests that its own middleware made (CVE-2025-29927). `Proxy`
+/// becomes `HTTP_PROXY` on CGI, and so the way that the application's own requests take (httpoxy, CVE-2016-5385).
 const MISLEADING: &[&str] = &[
     "x-original-url",
     "x-rewrite-url",
@@ -32,6 +33,7 @@ const MISLEADING: &[&str] = &[
     "cf-connecting-ipv6",
     "fastly-client-ip",
     "true-client-ip",
+    "proxy",
 ];
 
 /// Beginnings of the names of fields that only we write.
@@ -242,7 +244,7 @@ fn is_of_connection(name: &str) -> bool {
 /// us.
 fn is_claim(name: &str) -> bool {
     // Nearly all names are decided by their first letter.
-    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b't' | b'c')) {
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b't' | b'c' | b'p')) {
         return false;
     }
     if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {

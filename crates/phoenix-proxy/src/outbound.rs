@@ -4,9 +4,9 @@ use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 
-use crate::body::RequestBody;
 use crate::config::Origin;
 use crate::hygiene::Way;
+use crate::request_body::RequestBody;
 
 /// A request as an application is to see it, but for what depends on the server and its version of HTTP. It is there
 /// until it is answered, so that another server can be asked.

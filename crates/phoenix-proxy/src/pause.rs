@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+/// Longest time for which a client may keep an application waiting, by what it does not send or does not read, unless the
+/// route's bound on pauses is shorter. An application may take longer: it has something to do.
+pub(crate) const LONGEST_OF_CLIENT: Duration = Duration::from_mins(1);
 /// The time is cut in this many ticks.
 const TICKS: u32 = 4;
 /// Shortest tick.
@@ -32,12 +35,22 @@ impl Pauses {
 
     /// Ready when nothing moved for too long. To be asked only while something is waited for.
     pub(crate) fn poll_too_long(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_silent(TICKS, context)
+    }
+
+    /// So many ticks are at least this time: for a bound that is longer.
+    pub(crate) fn ticks(&self, time: Duration) -> u32 {
+        u32::try_from(time.as_nanos().div_ceil(self.tick.as_nanos().max(1))).unwrap_or(u32::MAX)
+    }
+
+    /// Ready when nothing moved for so many ticks, and at most one more.
+    pub(crate) fn poll_silent(&mut self, ticks: u32, context: &mut Context<'_>) -> Poll<()> {
         let tick = self.tick;
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(after(tick)));
         loop {
             ready!(sleep.as_mut().poll(context));
             // The first tick may have begun before the pause.
-            if self.silent >= TICKS {
+            if self.silent >= ticks {
                 return Poll::Ready(());
             }
             self.silent += 1;

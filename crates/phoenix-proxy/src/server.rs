@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::body::Incoming;
 use phoenix_resilience::{Breaker, BreakerLimits, Call};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::body::{HeadWait, Stream};
+use crate::body::Stream;
 use crate::config::{Origin, Protocol, UpstreamConfig};
 use crate::connect::{self, Spoken};
 use crate::failure::Failure;
@@ -18,6 +19,7 @@ use crate::h2;
 use crate::health::Checks;
 use crate::outbound::Outbound;
 use crate::pool::Pool;
+use crate::request_body::HeadWait;
 use crate::stalls::Stalls;
 
 /// Failures in a row after which a server is left alone.
@@ -112,10 +114,19 @@ pub(crate) struct Sending<'a> {
 /// A request that got no answer.
 pub(crate) struct Lost {
     pub(crate) failure: Failure,
-    /// Nothing of it was sent: it is as it was.
+    /// It is as it was, and the server did nothing with it.
     pub(crate) is_unsent: bool,
     /// The connection was used before, so the server may have closed it for its age.
     pub(crate) reused: bool,
+    /// The server said that it did nothing with it.
+    pub(crate) is_refused: bool,
+}
+
+impl Lost {
+    fn new(broken: Broken, reused: bool) -> Self {
+        let Broken { failure, is_unsent, is_refused } = broken;
+        Self { failure, is_unsent, reused, is_refused }
+    }
 }
 
 impl Server {
@@ -194,9 +205,9 @@ impl Server {
         self.requests.fetch_add(1, Ordering::Relaxed);
         if self.speaks_http2.load(Ordering::Relaxed) && !sending.for_upgrade {
             if let Some(link) = self.shared() {
-                match Box::pin(self.send_shared(link, request, sending, wait, true)).await {
+                match Box::pin(self.send_shared(link.clone(), request, sending, wait, true)).await {
                     // It takes no more requests, though it may still answer others.
-                    Err(Lost { is_unsent: true, .. }) => self.forget_shared(),
+                    Err(Lost { is_unsent: true, .. }) => self.forget(&link),
                     other => return other,
                 }
             }
@@ -220,7 +231,7 @@ impl Server {
         wait: &mut HeadWait,
         call: &mut Option<Call<'_>>,
     ) -> Result<Answered, Lost> {
-        let lost = |failure| Lost { failure, is_unsent: true, reused: false };
+        let lost = |failure| Lost { failure, is_unsent: true, reused: false, is_refused: false };
         let one = if self.speaks_http2.load(Ordering::Relaxed) && !sending.for_upgrade {
             let one = tokio::time::timeout(self.connect_timeout, self.opening.lock()).await;
             let one = one.map_err(|_elapsed| lost(Failure::ConnectTimeout))?;
@@ -255,6 +266,30 @@ impl Server {
         self.send_shared(link, request, sending, wait, false).await
     }
 
+    /// Sends a request over a connection of its own, which is of no other use: requests lose none to it, and it is not one
+    /// of them. Says with what status it was answered.
+    pub(crate) async fn ask_apart(
+        &self,
+        request: &mut Outbound<'_>,
+        tasks: &TaskTracker,
+        wait: &mut HeadWait,
+    ) -> Result<StatusCode, Failure> {
+        let (stream, spoken) =
+            connect::connect(&self.origin, self.protocol, false, self.connect_timeout).await?;
+        match spoken {
+            Spoken::Http1 => {
+                let head = h1::Link::new(stream).send(request, &self.origin, true, wait).await;
+                head.map(|head| head.parts.status)
+            }
+            Spoken::Http2 => {
+                let mut link = h2::open(stream, tasks).await?;
+                let answer = h2::send(&mut link, request, &self.origin, true, wait).await;
+                answer.map(|answer| answer.status())
+            }
+        }
+        .map_err(|broken| broken.failure)
+    }
+
     /// Closes connections that are idle; the shared one when its last exchange ends.
     pub(crate) fn close(&self) {
         self.pool.clear();
@@ -263,6 +298,12 @@ impl Server {
 
     fn forget_shared(&self) {
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Others may have made another connection meanwhile, which is kept.
+    fn forget(&self, link: &h2::Link) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.take_if(|shared| shared.is_same(link));
     }
 
     fn shared(&self) -> Option<h2::Link> {
@@ -286,7 +327,7 @@ impl Server {
                 let (parts, incoming) = answer.into_parts();
                 Ok(Answered { parts, source: Source::Http2(incoming) })
             }
-            Err(Broken { failure, is_unsent }) => Err(Lost { failure, is_unsent, reused }),
+            Err(broken) => Err(Lost::new(broken, reused)),
         }
     }
 
@@ -300,7 +341,7 @@ impl Server {
     ) -> Result<Answered, Lost> {
         match link.send(request, &self.origin, sending.keep_host, wait).await {
             Ok(Head { parts, length }) => Ok(Answered { parts, source: Source::Http1(link, length) }),
-            Err(Broken { failure, is_unsent }) => Err(Lost { failure, is_unsent, reused }),
+            Err(broken) => Err(Lost::new(broken, reused)),
         }
     }
 }

@@ -13,11 +13,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::body::AnswerError;
+use crate::pause::LONGEST_OF_CLIENT;
 
 /// From one look to the next.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest time that a client may take nothing, unless the route's bound on pauses is shorter.
-const LONGEST: Duration = Duration::from_mins(1);
 
 /// A body that can be taken away while nobody asks it.
 #[derive(Debug)]
@@ -61,7 +60,7 @@ impl<B> Stalls<B> {
         });
         let entry = Entry {
             body: Arc::downgrade(&shared),
-            bound: idle.min(LONGEST),
+            bound: idle.min(LONGEST_OF_CLIENT),
             seen: 0,
             silent: Duration::ZERO,
         };

@@ -35,14 +35,22 @@ fn is_in_doubt(failure: ForwardFailure) -> bool {
         | F::Untrusted
         | F::Closed
         | F::Garbage
+        | F::ConnectTimeout
         | F::Timeout
         | F::BodyTooLarge => false,
     }
 }
 
 fn describe(failure: ForwardFailure) -> (Problem, &'static str) {
+    let (kind, detail, status) = words(failure);
+    let problem = Problem::new(kind).detail(detail);
+    (if kind == Kind::AppDown { problem.soon() } else { problem }, status)
+}
+
+/// The problem, what it is in this case, and `Proxy-Status`.
+fn words(failure: ForwardFailure) -> (Kind, &'static str, &'static str) {
     use ForwardFailure as F;
-    let (kind, detail, status) = match failure {
+    match failure {
         F::NoneUp => (
             Kind::AppDown,
             "No server of the application is up. Phoenix looks again every few seconds.",
@@ -72,6 +80,11 @@ fn describe(failure: ForwardFailure) -> (Problem, &'static str) {
             Kind::AppBroken,
             "The answer is no HTTP, or its head is too large.",
             "phoenix; error=http_protocol_error",
+        ),
+        F::ConnectTimeout => (
+            Kind::AppTimeout,
+            "No connection to the application within gateway.connect_timeout.",
+            "phoenix; error=connection_timeout",
         ),
         F::Timeout => (
             Kind::AppTimeout,
@@ -104,7 +117,25 @@ fn describe(failure: ForwardFailure) -> (Problem, &'static str) {
             "The only expectation there is, is 100-continue.",
             "phoenix; error=http_request_error",
         ),
-    };
-    let problem = Problem::new(kind).detail(detail);
-    (if kind == Kind::AppDown { problem.soon() } else { problem }, status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_time_outs_have_two_causes() {
+        for (failure, error, setting) in [
+            (ForwardFailure::ConnectTimeout, "connection_timeout", "gateway.connect_timeout"),
+            (ForwardFailure::Timeout, "http_response_timeout", "deadline"),
+        ] {
+            let (problem, status) = describe(failure);
+            assert_eq!(status, format!("phoenix; error={error}"));
+            assert!(format!("{problem:?}").contains(setting), "{problem:?}");
+            let response = answer(failure, Version::HTTP_11);
+            assert_eq!(response.status(), http::StatusCode::GATEWAY_TIMEOUT);
+            assert!(!response.headers().contains_key(CONNECTION), "the connection is in order");
+        }
+    }
 }

@@ -106,7 +106,9 @@ pub enum ForwardFailure {
     Closed,
     /// What was answered is no HTTP, or is longer than allowed. 502.
     Garbage,
-    /// No connection, or no answer, in time. 504.
+    /// No connection in time. 504.
+    ConnectTimeout,
+    /// No answer in time. 504.
     Timeout,
     /// The request's body is larger than the route allows. 413.
     BodyTooLarge,

@@ -16,10 +16,11 @@ use tokio_util::task::TaskTracker;
 use super::Link;
 use super::chunked::{Chunked, Malformed, Read};
 use super::head::Length;
-use crate::body::{self, AnswerBody, AnswerError, Progress};
+use crate::body::{self, AnswerBody, AnswerError};
 use crate::failure::Failure;
 use crate::hygiene;
 use crate::pause::Pauses;
+use crate::request_body::Progress;
 use crate::server::Place;
 
 /// What an answer's body needs besides its length.

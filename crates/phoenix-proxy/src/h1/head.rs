@@ -67,7 +67,16 @@ pub(super) fn write(out: &mut BytesMut, request: &Outbound<'_>, host: &HeaderVal
         // RFC 9110 section 10.1.4. An upgrade has no trailers.
         line(&[b"connection: TE\r\n"]);
     }
+    // Some servers refuse a POST without one (RFC 9110 section 8.6); in HTTP/2 none is needed.
+    if !is_chunked && expects_body(&request.method) && !request.headers.contains_key(CONTENT_LENGTH) {
+        line(&[b"content-length: 0\r\n"]);
+    }
     line(&[if is_chunked { b"transfer-encoding: chunked\r\n\r\n".as_slice() } else { b"\r\n" }]);
+}
+
+/// Whether requests with this method have a body with a meaning, so that there should be a length even when it is empty.
+fn expects_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 /// Reads the head of the answer to a request with this method off the input, and whether the connection can be used again

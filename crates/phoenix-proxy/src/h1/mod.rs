@@ -22,12 +22,12 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use self::upload::Upload;
-use crate::body::HeadWait;
 use crate::config::Origin;
 use crate::connect::Stream;
 use crate::failure::Failure;
 use crate::outbound::Outbound;
 use crate::pause::Timer;
+use crate::request_body::HeadWait;
 
 // What takes bytes of a server apart is public for the sake of `fuzz/`.
 pub use self::answer::{Decoder, Part};
@@ -62,10 +62,13 @@ impl fmt::Debug for Link {
 }
 
 /// An exchange that came to nothing.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Broken {
     pub(crate) failure: Failure,
-    /// Nothing of the request was sent.
+    /// Nothing of the request was sent, or the server said that it did nothing with it: it can be sent again.
     pub(crate) is_unsent: bool,
+    /// The server said that it did nothing with the request.
+    pub(crate) is_refused: bool,
 }
 
 impl Link {
@@ -106,7 +109,7 @@ impl Link {
             if is_unsent {
                 request.body = self.upload.take_body();
             }
-            Broken { failure, is_unsent }
+            Broken { failure, is_unsent, is_refused: false }
         })
     }
 

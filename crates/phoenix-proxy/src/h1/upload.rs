@@ -13,10 +13,10 @@ use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 
 use super::head;
-use crate::body::RequestBody;
 use crate::config::Origin;
 use crate::connect::Stream;
 use crate::outbound::Outbound;
+use crate::request_body::RequestBody;
 
 /// What of a request is still to be sent.
 #[derive(Default)]

@@ -154,6 +154,34 @@ async fn health_checks_take_a_server_out_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn health_checks_neither_count_nor_take_the_connections_of_requests() {
+    let upstream = Upstream::start().unwrap();
+    let mut config = config(&[upstream.address()]);
+    config.health = Some(HealthCheck {
+        path: "/health".to_owned(),
+        interval: Duration::from_millis(10),
+        timeout: BOUND,
+        healthy_after: 1,
+        unhealthy_after: 1,
+    });
+    let gateway = Gateway::with(config, Settings::default()).await;
+    assert_eq!(get(gateway.address, "/").await.status, 200);
+    assert_eq!((upstream.open(), upstream.accepted()), (1, 1), "kept");
+    let proxy = gateway.proxy.clone();
+    let tending = tokio::spawn(async move { proxy.tend(CancellationToken::new()).await });
+    wait::until(BOUND, "checks", || async { upstream.requests() > 5 }).await;
+    assert_eq!(upstream.last().unwrap().header("connection"), Some("close"));
+    // Ended thus, it does not close what is idle.
+    tending.abort();
+    assert!(tending.await.unwrap_err().is_cancelled());
+    wait::until(BOUND, "the last check", || async { upstream.open() == 1 }).await;
+    let before = upstream.accepted();
+    assert_eq!(get(gateway.address, "/").await.status, 200);
+    assert_eq!(upstream.accepted(), before, "the connection of the first request was there for the second");
+    assert_eq!(gateway.proxy.report()[0].requests, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_follow_what_the_server_says_of_them() {
     let upstream = Upstream::start().unwrap();
     upstream

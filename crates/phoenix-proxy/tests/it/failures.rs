@@ -113,6 +113,30 @@ async fn pauses_are_bounded_in_both_directions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trickle_holds_no_place_until_both_sides_talk() {
+    let upstream = Upstream::start().unwrap();
+    upstream.on("/mirror", Script::new(vec![Step::Mirror]).early());
+    // The speed is judged over this time, because it is less than a minute.
+    let settings = Settings { idle: Duration::from_millis(400), ..Settings::default() };
+    let gateway = Gateway::with(config(&[upstream.address()]), settings).await;
+    for (path, is_cut_off) in [("/wait", true), ("/mirror", false)] {
+        let mut client = Client::open(gateway.address).await;
+        client.write(&format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")).await;
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            // It may be over by now.
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut client.0, b"1\r\nx\r\n").await;
+        }
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut client.0, b"0\r\n\r\n").await;
+        let head = client.until("\r\n\r\n").await;
+        assert_eq!(head.contains("failure: RequestBroken"), is_cut_off, "{path}: {head}");
+        if !is_cut_off {
+            assert_eq!(client.until("0\r\n\r\n").await.matches('x').count(), 30);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_server_is_unreachable_then_spared_then_tried_again() {
     let address = ([127, 0, 0, 1], port::free()).into();
     let gateway = Gateway::with(config(&[address]), Settings::default()).await;

@@ -2,8 +2,10 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use phoenix_proxy::Protocol;
+use phoenix_proxy::{HealthCheck, Protocol};
 use phoenix_testkit::upstream::{Script, Upstream};
 use phoenix_testkit::wait;
 use tokio::net::{TcpListener, TcpStream};
@@ -117,6 +119,25 @@ fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed()
 }
 
+/// A body that is over, of which hyper does not know that its length is 0.
+struct Ended;
+
+impl http_body::Body for Ended {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_of_http1_share_one_connection_of_http2() {
     let app = App::start().await;
@@ -213,6 +234,25 @@ async fn requests_of_http2_reach_an_application_of_http1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_body_has_a_length_where_the_method_has_bodies() {
+    let upstream = Upstream::start().unwrap();
+    let gateway = Gateway::to(&upstream).await;
+    let mut client = client(gateway.address).await;
+    for (method, length) in
+        [("POST", Some("0")), ("PUT", Some("0")), ("PATCH", Some("0")), ("DELETE", None), ("GET", None)]
+    {
+        let request = Request::builder().method(method).uri("http://app.test/a").body(Ended.boxed()).unwrap();
+        assert_eq!(within(client.send_request(request)).await.unwrap().status(), 200);
+        let seen = upstream.last().unwrap();
+        assert_eq!((seen.method.as_str(), seen.header("content-length")), (method, length));
+        assert_eq!(seen.header("transfer-encoding"), None);
+    }
+    let request = "POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(ask(gateway.address, request).await.status, 200);
+    assert_eq!(upstream.last().unwrap().header_all("content-length"), ["0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn there_are_no_upgrades_to_an_application_of_http2() {
     let app = App::start().await;
     let gateway = app.gateway().await;
@@ -228,6 +268,29 @@ async fn an_application_that_does_not_speak_http2_is_noticed() {
     let gateway = Gateway::with(config, Settings::default()).await;
     let got = get(gateway.address, "/").await;
     assert!(matches!(got.header("failure"), Some("Closed" | "Garbage")), "{}", got.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_checks_have_connections_of_their_own() {
+    let app = App::start().await;
+    let mut config = config(&[app.address]);
+    config.protocol = Protocol::Http2;
+    config.health = Some(HealthCheck {
+        path: "/health".to_owned(),
+        interval: Duration::from_millis(10),
+        timeout: BOUND,
+        healthy_after: 1,
+        unhealthy_after: 1,
+    });
+    let gateway = Gateway::with(config, Settings::default()).await;
+    let (stop, proxy) = (gateway.drain.clone(), gateway.proxy.clone());
+    let tending = tokio::spawn(async move { proxy.tend(stop).await });
+    wait::until(BOUND, "checks", || async { app.connections.load(Ordering::SeqCst) > 3 }).await;
+    let report = &gateway.proxy.report()[0];
+    assert_eq!((report.is_up, report.requests), (true, 0));
+    gateway.drain.cancel();
+    tending.await.unwrap();
+    wait::until(BOUND, "their tasks to end", || async { gateway.tasks.is_empty() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,8 @@ const NAMES: &[&str] = &[
     "via",
     "connection",
     "keep-alive",
+    "proxy",
+    "pragma",
     "proxy-connection",
     "proxy-authorization",
     "proxy-authenticate",
@@ -114,6 +116,7 @@ fn model(fields: &[(&str, &str)]) -> Vec<(String, String)> {
                 "cf-connecting-ip",
                 "client-ip",
                 "true-client-ip",
+                "proxy",
             ]
             .contains(&dashed.as_str());
         let frames = name.contains('_') && ["content-length", "transfer-encoding"].contains(&dashed.as_str());

@@ -5,6 +5,7 @@
 mod balance;
 mod bodies;
 mod failures;
+mod frames;
 mod framing;
 mod gateway;
 mod headers;

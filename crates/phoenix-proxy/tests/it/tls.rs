@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, Version};
@@ -135,6 +136,17 @@ async fn a_server_that_cannot_be_trusted_gets_no_request() {
     assert_eq!(get(strange.address, "/").await.header("failure"), Some("Untrusted"));
     let misnamed = Gateway::with(other.config("localhost", &[&other.certificate]), Settings::default()).await;
     assert_eq!(get(misnamed.address, "/").await.header("failure"), Some("Untrusted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_shakes_no_hands_runs_into_the_bound_on_connecting() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = App::start("localhost", &[]).await;
+    let mut config = app.config("localhost", &[&app.certificate]);
+    config.servers[0].port = silent.local_addr().unwrap().port();
+    config.connect_timeout = Duration::from_millis(100);
+    let gateway = Gateway::with(config, Settings::default()).await;
+    assert_eq!(get(gateway.address, "/").await.header("failure"), Some("ConnectTimeout"));
 }
 
 #[test]

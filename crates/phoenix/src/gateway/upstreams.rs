@@ -183,9 +183,21 @@ fn failure(failure: Failure) -> ForwardFailure {
         Failure::Untrusted => ForwardFailure::Untrusted,
         Failure::Closed => ForwardFailure::Closed,
         Failure::Garbage => ForwardFailure::Garbage,
-        Failure::ConnectTimeout | Failure::Timeout => ForwardFailure::Timeout,
+        Failure::ConnectTimeout => ForwardFailure::ConnectTimeout,
+        Failure::Timeout => ForwardFailure::Timeout,
         Failure::BodyTooLarge => ForwardFailure::BodyTooLarge,
         Failure::RequestBroken => ForwardFailure::RequestBroken,
         Failure::BadUpgrade => ForwardFailure::BadUpgrade,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_takes_too_long_is_not_blamed_on_the_routes_deadline() {
+        assert_eq!(failure(Failure::ConnectTimeout), ForwardFailure::ConnectTimeout);
+        assert_eq!(failure(Failure::Timeout), ForwardFailure::Timeout);
     }
 }

@@ -52,6 +52,12 @@ pub(super) fn pseudo() -> Vec<Case> {
         ),
         path("path-empty", PSEUDO, MALFORMED, ""),
         path("path-relative", PSEUDO, MALFORMED, "evil"),
+        path(
+            "path-query-alone",
+            "RFC 3986 6.2.3",
+            Expect::Seen(b"GET /?ID HTTP/1.1\r\nHost: app.test\r\n\r\n".to_vec()),
+            "?path-query-alone",
+        ),
         path("path-asterisk-get", PSEUDO, BAD, "*"),
         path("path-absolute", WORSE, MALFORMED, "http://evil.test/x"),
         path("path-space", WORSE, MALFORMED, "/x HTTP/1.1"),

@@ -81,6 +81,7 @@ fn claims() -> Vec<Case> {
         lost("claim-forwarded-underscore", BARRACUDA, "X_Forwarded_For: 192.0.2.1"),
         lost("claim-original-url", "CVE-2018-14773 (Symfony)", "X-Original-URL: /admin"),
         lost("claim-rewrite-url", "CVE-2018-14773 (Symfony)", "X-Rewrite-URL: /admin"),
+        lost("claim-proxy", "CVE-2016-5385 (httpoxy)", "Proxy: http://evil.test:8080"),
         lost("claim-middleware", "CVE-2025-29927 (Next.js)", "X-Middleware-Subrequest: middleware"),
         lost("claim-true-client", CLAIM, "True-Client-IP: 192.0.2.1"),
     ]

@@ -28,6 +28,7 @@ fn forms() -> Vec<Case> {
     vec![
         becomes("target-absolute", FORMS, "http://app.test/ID?a=b", "/ID?a=b"),
         becomes("target-absolute-no-path", FORMS, "http://app.test", "/"),
+        becomes("target-absolute-query-alone", "RFC 3986 6.2.3", "http://app.test?ID=b", "/?ID=b"),
         Case::cleaned(
             "target-absolute-other-host",
             "RFC 9112 3.2.2: the target names the host",
