@@ -142,11 +142,13 @@ impl Limits {
     ) -> Result<Option<Held>, Problem> {
         let Limited { class, rule, .. } = *limited;
         let mode = class.count().mode();
+        // Who would not be refused anyway does not wait either.
+        let may_wait = mode == Mode::Reserve && !class.observe();
         self.settle_abandoned().await;
         let mut patience = pin!(tokio::time::timeout(LOOK_UP_PATIENCE, pending::<()>()));
         let decision = loop {
             let decision = self.ask(class.scope(), rule, &subject, mode).await;
-            if mode == Mode::Count || decision.is_admitted() || decision.retry_after > LOOK_UP_PATIENCE {
+            if !may_wait || decision.is_admitted() || decision.retry_after > LOOK_UP_PATIENCE {
                 break decision;
             }
             tokio::select! {
@@ -533,6 +535,23 @@ mod tests {
         assert!(bench.look_up(ELSEWHERE, true).await.is_ok());
         bench.clock.advance(Duration::from_mins(1));
         assert!(bench.look_up(HERE, true).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_class_of_credentials_that_only_observes_refuses_no_look_up() {
+        let bench = Bench::new(|classes| {
+            let class = classes.iter_mut().find(|class| class.name == CREDENTIALS).unwrap();
+            (class.observe, class.rule) = (true, window(1, Duration::from_secs(1)));
+        });
+        let gate = Gate::new(bench.limits.rules().load_full(), ip(HERE), None, false);
+        let first = gate.reserve_look_up(&bench.limits).await.unwrap();
+        // While the first is under way, and after it was in vain.
+        assert!(bench.look_up(HERE, true).await.is_ok());
+        first.settle(true).await;
+        assert!(bench.look_up(HERE, true).await.is_ok());
+        let counts = bench.limits.counts();
+        let counts = counts.iter().find(|counts| counts.class == CREDENTIALS).unwrap();
+        assert_eq!((counts.admitted, counts.refused, counts.observed), (1, 0, 2));
     }
 
     // spec: R6
