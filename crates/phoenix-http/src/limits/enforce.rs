@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use phoenix_auth::model::UserId;
-use phoenix_limit::{Decision, Mode, Rule};
+use phoenix_limit::{Decision, Mode, Refusal, Rule, Verdict};
 
 use super::class::{CREDENTIALS, Class, Count, KeyBy};
 use super::headers::Told;
@@ -145,16 +145,21 @@ impl Limits {
         // Who would not be refused anyway does not wait either.
         let may_wait = mode == Mode::Reserve && !class.observe();
         self.settle_abandoned().await;
+        let mut is_over = false;
         let mut patience = pin!(tokio::time::timeout(LOOK_UP_PATIENCE, pending::<()>()));
         let decision = loop {
             let decision = self.ask(class.scope(), rule, &subject, mode).await;
-            if !may_wait || decision.is_admitted() || decision.retry_after > LOOK_UP_PATIENCE {
+            if !may_wait || decision.verdict != Verdict::Refused(Refusal::Reserved) {
                 break decision;
+            }
+            if is_over {
+                return Err(Problem::overload());
             }
             tokio::select! {
                 // At the latest after a pause, because what ended may have been another client's, or another node's.
                 _ = tokio::time::timeout(LOOK_UP_PAUSE, self.looked_up.notified()) => {}
-                _ = &mut patience => return Err(Problem::busy()),
+                // Asked once more: the last of them may have been in vain.
+                _ = &mut patience => is_over = true,
             }
         };
         self.conclude(limited, &subject, decision, mode).map(|(_, held)| held)
@@ -358,6 +363,8 @@ impl Gate {
 mod tests {
     use phoenix_limit::Window;
 
+    use crate::problem::Overload;
+
     use super::super::testing::{Bench, answer, retry_after, window};
     use super::*;
 
@@ -552,6 +559,48 @@ mod tests {
         let counts = bench.limits.counts();
         let counts = counts.iter().find(|counts| counts.class == CREDENTIALS).unwrap();
         assert_eq!((counts.admitted, counts.refused, counts.observed), (1, 0, 2));
+    }
+
+    /// Whose class of credentials has this window.
+    fn credentials(limit: u32, span: Duration) -> Bench {
+        Bench::new(|classes| {
+            let class = classes.iter_mut().find(|class| class.name == CREDENTIALS).unwrap();
+            class.rule = window(limit, span);
+        })
+    }
+
+    // spec: R6
+    #[tokio::test]
+    async fn who_has_used_the_limit_up_is_refused_by_policy_however_soon_there_is_room() {
+        let bench = credentials(2, Duration::from_secs(1));
+        for _ in 0..2 {
+            assert!(bench.look_up(HERE, true).await.is_ok());
+        }
+        assert_eq!(retry_after(bench.look_up(HERE, true).await.unwrap_err()), 1);
+        // And who waited for one that was in vain.
+        let bench = credentials(1, Duration::from_mins(1));
+        let gate = Gate::new(bench.limits.rules().load_full(), ip(HERE), None, false);
+        let first = gate.reserve_look_up(&bench.limits).await.unwrap();
+        let (refused, ()) = tokio::join!(bench.look_up(HERE, false), first.settle(true));
+        assert_eq!(retry_after(refused.unwrap_err()), 60);
+        assert_eq!(bench.limits.counts().iter().map(|class| class.refused).sum::<u64>(), 1);
+    }
+
+    // spec: R6
+    #[tokio::test]
+    async fn who_waits_for_look_ups_in_vain_is_refused_because_of_an_overload() {
+        let bench = credentials(1, Duration::from_mins(1));
+        let gate = Gate::new(bench.limits.rules().load_full(), ip(HERE), None, false);
+        let first = gate.reserve_look_up(&bench.limits).await.unwrap();
+        let refused = bench.look_up(HERE, false).await.unwrap_err().rendered();
+        assert_eq!(
+            (refused.status().as_u16(), &refused.headers()["retry-after"]),
+            (503, &"2".parse().unwrap())
+        );
+        assert!(refused.extensions().get::<Overload>().is_some(), "no error in the log");
+        assert_eq!(bench.limits.counts().iter().map(|class| class.refused).sum::<u64>(), 0);
+        first.settle(false).await;
+        assert!(bench.look_up(HERE, false).await.is_ok());
     }
 
     // spec: R6

@@ -208,7 +208,7 @@ impl Limits {
         }
         let told = Told::of(class.name(), rule, decision, rules.options().legacy_headers);
         let policy = headers::policy(class.name(), rule, decision);
-        let is_blocked = refusal != Refusal::Exceeded;
+        let is_blocked = matches!(refusal, Refusal::Blocked | Refusal::BlockedNow);
         Err(Problem::quota_exceeded(class.name(), policy, decision.retry_after, is_blocked, told))
     }
 

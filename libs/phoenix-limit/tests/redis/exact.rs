@@ -169,7 +169,7 @@ async fn units_that_come_back_are_known_everywhere() {
     let refused = two.limiter.decide(key(1), &rule, 1, Mode::Reserve, two.now()).await;
     assert_eq!(
         refused.verdict,
-        Verdict::Refused(Refusal::Exceeded),
+        Verdict::Refused(Refusal::Reserved),
         "nobody is blocked because of reservations"
     );
     assert!(refused.retry_after <= Duration::from_secs(1));

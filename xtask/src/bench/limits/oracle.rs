@@ -136,7 +136,7 @@ impl Log {
         let (refusal, wait) = match (blocked, wait, block) {
             (Some(until), _, _) => (Some(Refusal::Blocked), wait.max(until - at)),
             (None, 0, _) => (None, 0),
-            (None, _, _) if pending => (Some(Refusal::Exceeded), wait.min(PENDING_WAIT)),
+            (None, _, _) if pending => (Some(Refusal::Reserved), wait.min(PENDING_WAIT)),
             (None, _, Some(block)) => (Some(Refusal::BlockedNow), wait.max(block)),
             (None, _, None) => (Some(Refusal::Exceeded), wait),
         };
@@ -216,7 +216,7 @@ mod tests {
         let mut oracle = Oracle::new(&rule(1, Some(60)));
         assert_eq!(oracle.decide(1, 0, 1, true).refusal, None);
         let pending = oracle.decide(1, SECOND, 1, true);
-        assert_eq!((pending.refusal, pending.wait), (Some(Refusal::Exceeded), SECOND));
+        assert_eq!((pending.refusal, pending.wait), (Some(Refusal::Reserved), SECOND));
         oracle.settle(1, 0, 1, false);
         let now = oracle.decide(1, 2 * SECOND, 1, true);
         assert_eq!((now.refusal, now.wait), (Some(Refusal::BlockedNow), 60 * SECOND));
