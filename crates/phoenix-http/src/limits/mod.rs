@@ -6,6 +6,8 @@ mod class;
 mod counters;
 mod enforce;
 mod headers;
+mod line;
+mod look_up;
 mod networks;
 mod rules;
 pub(crate) mod sign_in;

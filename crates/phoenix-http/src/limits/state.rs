@@ -12,11 +12,10 @@ use futures_util::future::join_all;
 use phoenix_auth::ports::Clock;
 use phoenix_limit::{Decision, Key, Keyer, Limiter, Mode, Refusal, Rule, Ticket, Verdict};
 
-use tokio::sync::Notify;
-
 use super::class::{Class, KeyBy};
 use super::counters::{ClassCounts, Refused};
 use super::headers::{self, Told};
+use super::look_up::LookUps;
 use super::rules::{LimitRules, LiveRules};
 use super::subject::Subject;
 use crate::problem::Problem;
@@ -73,8 +72,7 @@ pub struct Limits {
     pub(super) slow: super::sign_in::SlowRules,
     refused: Refused,
     abandoned: Mutex<VecDeque<Ticket>>,
-    /// The look-up of a credential ended.
-    pub(super) looked_up: Notify,
+    pub(super) look_ups: LookUps,
 }
 
 impl fmt::Debug for Limits {
@@ -93,7 +91,7 @@ impl Limits {
             slow,
             refused: Refused::new(),
             abandoned: Mutex::default(),
-            looked_up: Notify::new(),
+            look_ups: LookUps::new(),
         })
     }
 
@@ -157,6 +155,11 @@ impl Limits {
 
     pub(super) fn now(&self) -> Duration {
         self.parts.clock.mono()
+    }
+
+    /// The key under which a class of this scope counts a subject.
+    pub(super) fn key(&self, subject: &Subject, scope: &str) -> Key {
+        subject.key(&self.parts.keyer, scope)
     }
 
     /// Asks without I/O; `None` when that cannot be.
