@@ -703,10 +703,11 @@ impl Shared {
             let asked = Box::pin(async {
                 // A credential may be made up. Whoever makes up many is refused before anybody is asked.
                 let look_up = gate.reserve_look_up(&self.parts.limits).await?;
-                let verdict = self.parts.auth.authenticate(&credential.borrow(), &client(), started).await;
-                let in_vain = matches!(verdict, Ok(Err(Rejection::Unknown | Rejection::Malformed)));
-                look_up.settle(in_vain).await;
-                Ok::<_, Problem>(verdict)
+                let (auth, client) = (self.parts.auth.clone(), client());
+                let asking = async move { auth.authenticate(&credential.borrow(), &client, started).await };
+                let in_vain =
+                    |verdict: &_| matches!(verdict, Ok(Err(Rejection::Unknown | Rejection::Malformed)));
+                Ok::<_, Problem>(look_up.finish(asking, in_vain).await)
             });
             asked.await?
         };

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use phoenix_limit::{Decision, Key, Mode, Refusal, Rule, Verdict};
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::class::Count;
 use super::enforce::Limited;
+use super::finish::Finisher;
 use super::line::{Lines, Place};
 use super::rules::LimitRules;
 use super::state::{Held, Limits};
@@ -29,15 +31,21 @@ const WAITING_A_UNIT: usize = 2;
 /// Most who wait of all clients.
 const MAX_WAITING: usize = 4_096;
 
+/// Most look-ups that are finished after their clients have gone away; what is beyond is broken off, and counts as made in
+/// vain.
+const MAX_LEFT: usize = 1_024;
+
 /// Look-ups of credentials.
 #[derive(Debug)]
 pub(super) struct LookUps {
     lines: Lines,
+    finisher: Finisher,
 }
 
 impl LookUps {
-    pub(super) fn new() -> Self {
-        Self { lines: Lines::new(MAX_WAITING) }
+    /// `tasks`: where look-ups are finished whose clients have gone away.
+    pub(super) fn new(tasks: TaskTracker) -> Self {
+        Self { lines: Lines::new(MAX_WAITING), finisher: Finisher::new(tasks, MAX_LEFT) }
     }
 }
 
@@ -139,8 +147,25 @@ struct Open {
 }
 
 impl LookUp {
-    /// `in_vain`: nothing has this credential. What else it came to is not the client's fault.
-    pub(crate) async fn settle(self, in_vain: bool) {
+    /// Looks up, and settles what was reserved: whoever goes away meanwhile neither guesses for free, nor has a good
+    /// credential counted as made up. `is_in_vain`: nothing has this credential. What else it came to is not the client's
+    /// fault.
+    pub(crate) async fn finish<T: Send + 'static>(
+        self,
+        asking: impl Future<Output = T> + Send + 'static,
+        is_in_vain: impl FnOnce(&T) -> bool + Send + 'static,
+    ) -> T {
+        let Some(Open { held, .. }) = &self.0 else { return asking.await };
+        let limits = Arc::clone(held.limits());
+        let whole = async move {
+            let outcome = asking.await;
+            self.settle(is_in_vain(&outcome)).await;
+            outcome
+        };
+        limits.look_ups.finisher.finish(whole).await
+    }
+
+    async fn settle(self, in_vain: bool) {
         let Some(Open { held, key, count }) = self.0 else { return };
         let limits = Arc::clone(held.limits());
         if in_vain || count == Count::All {
@@ -158,6 +183,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use phoenix_limit::Rule;
+    use tokio::sync::oneshot;
 
     use super::super::class::CREDENTIALS;
     use super::super::testing::{Bench, answer, retry_after, window};
@@ -299,6 +325,23 @@ mod tests {
         drop(waiting.pop());
         assert!(ask(&bench, HERE).poll().is_pending());
         drop(under_way);
+    }
+
+    #[tokio::test]
+    async fn a_look_up_whose_client_has_gone_counts_by_what_it_comes_to() {
+        for in_vain in [false, true] {
+            let bench = credentials(1, Duration::from_mins(1));
+            let (answers, answer) = oneshot::channel();
+            let look_up = bench.reserve(HERE).await.unwrap();
+            let mut asking = Box::pin(look_up.finish(async { answer.await.unwrap() }, |in_vain| *in_vain));
+            assert!(asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            drop(asking);
+            bench.limits.settle_abandoned().await;
+            answers.send(in_vain).unwrap();
+            bench.tasks.close();
+            bench.tasks.wait().await;
+            assert_eq!(bench.look_up(HERE, false).await.is_err(), in_vain);
+        }
     }
 
     #[test]

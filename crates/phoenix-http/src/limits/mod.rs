@@ -5,6 +5,7 @@
 mod class;
 mod counters;
 mod enforce;
+mod finish;
 mod headers;
 mod line;
 mod look_up;

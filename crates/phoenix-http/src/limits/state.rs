@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use phoenix_auth::ports::Clock;
 use phoenix_limit::{Decision, Key, Keyer, Limiter, Mode, Refusal, Rule, Ticket, Verdict};
+use tokio_util::task::TaskTracker;
 
 use super::class::{Class, KeyBy};
 use super::counters::{ClassCounts, Refused};
@@ -64,6 +65,8 @@ pub struct LimitsParts {
     pub clock: Arc<dyn Clock>,
     /// Is told of blocks.
     pub blocks: Arc<dyn BlockObserver>,
+    /// Where look-ups are finished whose clients have gone away.
+    pub tasks: TaskTracker,
 }
 
 /// The limits of this process.
@@ -87,11 +90,11 @@ impl Limits {
     pub fn new(parts: LimitsParts) -> Arc<Self> {
         let slow = super::sign_in::SlowRules::new();
         Arc::new(Self {
+            look_ups: LookUps::new(parts.tasks.clone()),
             parts,
             slow,
             refused: Refused::new(),
             abandoned: Mutex::default(),
-            look_ups: LookUps::new(),
         })
     }
 
