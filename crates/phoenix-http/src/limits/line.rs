@@ -158,7 +158,7 @@ mod tests {
         let waits = Box::pin(async move {
             let _turn = place.turn().await;
             told.set(true);
-            pending().await
+            pending::<()>().await;
         });
         Waiter { client, is_first, waits }
     }
