@@ -165,7 +165,12 @@ pub struct Problem {
     retry_after_seconds: Option<u64>,
     allow: Option<HeaderValue>,
     limit: Option<Box<LimitNotice>>,
+    is_overload: bool,
 }
+
+/// Goes with an answer that is a 503 although nothing is broken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overload;
 
 /// What is told of a limit beside a problem.
 #[derive(Clone, Debug)]
@@ -216,7 +221,15 @@ impl Problem {
     /// A problem of this kind.
     #[must_use]
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, detail: None, fields: Vec::new(), retry_after_seconds: None, allow: None, limit: None }
+        Self {
+            kind,
+            detail: None,
+            fields: Vec::new(),
+            retry_after_seconds: None,
+            allow: None,
+            limit: None,
+            is_overload: false,
+        }
     }
 
     /// Says what is wrong with this very request.
@@ -263,6 +276,11 @@ impl Problem {
     /// The request was not answered in time.
     pub(crate) fn busy() -> Self {
         Self::new(Kind::Busy).soon()
+    }
+
+    /// Too much was asked at once. Nothing is broken, so it is no error in the log.
+    pub(crate) fn overload() -> Self {
+        Self { is_overload: true, ..Self::busy() }
     }
 
     /// It may be tried again in a moment.
@@ -371,6 +389,9 @@ impl Problem {
     pub(crate) fn rendered(self) -> http::Response<Bytes> {
         let mut response = http::Response::new(Bytes::from(self.body()));
         *response.status_mut() = self.kind.status();
+        if self.is_overload {
+            response.extensions_mut().insert(Overload);
+        }
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

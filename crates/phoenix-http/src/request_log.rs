@@ -12,12 +12,13 @@ pub(crate) fn span(trace: &Trace) -> Span {
     tracing::info_span!("request", id = trace.id.as_str())
 }
 
-/// Routine reads at debug, changes at info, our own failures at error, an application's at warn.
-pub(crate) fn level(method: &Method, status: StatusCode, is_forwarded: bool) -> Level {
-    let is_the_applications =
-        is_forwarded || matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
+/// Routine reads at debug, changes at info, our own failures at error, at warn an application's, and what was too much at
+/// once: `is_no_defect`.
+pub(crate) fn level(method: &Method, status: StatusCode, is_no_defect: bool) -> Level {
+    let is_no_defect =
+        is_no_defect || matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
     match (status.is_server_error(), method.is_safe()) {
-        (true, _) if is_the_applications => Level::WARN,
+        (true, _) if is_no_defect => Level::WARN,
         (true, _) => Level::ERROR,
         (false, true) => Level::DEBUG,
         (false, false) => Level::INFO,

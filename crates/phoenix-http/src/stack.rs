@@ -41,7 +41,7 @@ use crate::header_values::{RequestIds, X_REQUEST_ID};
 use crate::json;
 use crate::limits::{Asked, AtOnce, Gate, Limited, Sender, Told, tell};
 use crate::origin;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Kind, Overload, Problem};
 use crate::request_log::{self, span};
 use crate::routes;
 use crate::settings::HttpParts;
@@ -705,10 +705,11 @@ impl Shared {
             let asked = Box::pin(async {
                 // A credential may be made up. Whoever makes up many is refused before anybody is asked.
                 let look_up = gate.reserve_look_up(&self.parts.limits).await?;
-                let verdict = self.parts.auth.authenticate(&credential.borrow(), &client(), started).await;
-                let in_vain = matches!(verdict, Ok(Err(Rejection::Unknown | Rejection::Malformed)));
-                look_up.settle(in_vain).await;
-                Ok::<_, Problem>(verdict)
+                let (auth, client) = (self.parts.auth.clone(), client());
+                let asking = async move { auth.authenticate(&credential.borrow(), &client, started).await };
+                let in_vain =
+                    |verdict: &_| matches!(verdict, Ok(Err(Rejection::Unknown | Rejection::Malformed)));
+                Ok::<_, Problem>(look_up.finish(asking, in_vain).await)
             });
             asked.await?
         };
@@ -744,8 +745,9 @@ impl Shared {
 
     /// 13. One line a request, in its span, which is made now if it was not.
     fn log(&self, method: &Method, route: &str, answer: &Response<Body>, trace: &Trace, span: Option<Span>) {
-        let is_forwarded = matches!(answer.body(), Body::Forwarded(_));
-        let level = request_log::level(method, answer.status(), is_forwarded);
+        let is_no_defect =
+            matches!(answer.body(), Body::Forwarded(_)) || answer.extensions().get::<Overload>().is_some();
+        let level = request_log::level(method, answer.status(), is_no_defect);
         if level <= Level::INFO || tracing::enabled!(Level::DEBUG) {
             let elapsed = self.parts.clock.mono().saturating_sub(trace.started.mono);
             let span = span.unwrap_or_else(|| self::span(trace));

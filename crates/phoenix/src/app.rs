@@ -108,7 +108,7 @@ impl App {
         let gateway = Gateway::of(config, &keys, &lifecycle, &world)?;
         let limit_store = LimitStore::new(config, redis_config(config)?.as_ref(), &keys, &world)?;
         let block_queue = Arc::<BlockQueue>::default();
-        let limits = enforcement::limits(&limit_store, &limit_rules, &keys, &block_queue, &world);
+        let limits = enforcement::limits(&limit_store, &limit_rules, &keys, &block_queue, &lifecycle, &world);
         let blocks = Blocks::new(BlockParts {
             queue: block_queue,
             store: database.store(),

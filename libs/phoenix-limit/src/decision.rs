@@ -31,6 +31,9 @@ pub struct Ticket {
 pub enum Refusal {
     /// A window is full.
     Exceeded,
+    /// As [`Self::Exceeded`], but only because of units that may yet be given back: reservations that are not settled, or
+    /// what another node has set aside. Once they are it may be admitted, at any moment.
+    Reserved,
     /// A window is full, and because of this very request the client is blocked from now on.
     BlockedNow,
     /// The client was blocked before.

@@ -71,6 +71,13 @@ pub(crate) struct Room {
     pub(crate) wait: u64,
     /// It does not fit, and not because of a reservation that may yet be refunded.
     pub(crate) hard: bool,
+    /// It does not fit, but would if reservations that may yet be refunded were.
+    pub(crate) soft: bool,
+}
+
+/// Reservations later than this may yet be refunded. `floor` is the begin of the window.
+pub(crate) fn unsettled_after(floor: Option<u64>, now: u64) -> Option<u64> {
+    floor.max(now.checked_sub(RESERVATION_LIFE))
 }
 
 /// The room for a request of this cost.
@@ -79,13 +86,13 @@ pub(crate) fn room(view: View<'_>, window: Window, cost: u32, now: u64) -> Room 
     let floor = now.checked_sub(span);
     let used = view.after(floor);
     let wait = view.wait(window.limit, span, cost, now);
-    let recent = floor.max(now.checked_sub(RESERVATION_LIFE));
-    let soft = wait > 0 && cost <= window.limit && view.pending_after(recent);
+    let soft = wait > 0 && cost <= window.limit && view.pending_after(unsettled_after(floor, now));
     Room {
         left: window.limit.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX)),
         reset: view.nth_newest(used).map_or(0, |oldest| (oldest + span).saturating_sub(now)),
         wait: if soft { wait.min(RESERVATION_WAIT) } else { wait },
         hard: wait > 0 && !soft,
+        soft,
     }
 }
 
@@ -98,6 +105,8 @@ pub(crate) struct Judgement {
     pub(crate) room: Room,
     /// One of the windows is full, and not because of reservations.
     pub(crate) hard: bool,
+    /// None of the windows is full but for reservations.
+    soft: bool,
 }
 
 impl Judgement {
@@ -105,19 +114,26 @@ impl Judgement {
     pub(crate) fn of(rooms: impl Iterator<Item = Room>) -> Self {
         let mut rooms = rooms.enumerate();
         let (window, room) = rooms.next().expect("a rule has a window");
-        let mut judgement = Self { window, room, hard: room.hard };
+        let full_otherwise = |room: &Room| room.wait > 0 && !room.soft;
+        let mut judgement = Self { window, room, hard: room.hard, soft: !full_otherwise(&room) };
         for (window, room) in rooms {
             let first = judgement.room;
             if room.wait > first.wait || (first.wait == 0 && room.left < first.left) {
                 (judgement.window, judgement.room) = (window, room);
             }
             judgement.hard |= room.hard;
+            judgement.soft &= !full_otherwise(&room);
         }
         judgement
     }
 
     pub(crate) const fn fits(&self) -> bool {
         self.room.wait == 0
+    }
+
+    /// Why it does not fit.
+    pub(crate) const fn refusal(&self) -> Refusal {
+        if self.soft { Refusal::Reserved } else { Refusal::Exceeded }
     }
 
     /// The decision to admit. `span` is the length of the deciding window in microseconds.

@@ -92,7 +92,8 @@ impl Model {
             self.blocked_until = now + block;
             Some((Refusal::BlockedNow, block))
         } else {
-            Some((Refusal::Exceeded, 0))
+            let soft = full.iter().all(|full| full.soft);
+            Some((if soft { Refusal::Reserved } else { Refusal::Exceeded }, 0))
         };
         if refusal.is_none() && !look {
             let longest = span(&rule.longest());
@@ -282,6 +283,20 @@ fn a_block_ends_when_first_announced_however_often_the_client_asks() {
         assert_eq!(now + again.retry_after, start + first.retry_after);
     }
     assert!(memory.decide(key(0), &rule, 1, Mode::Count, start + Duration::from_secs(30)).is_admitted());
+}
+
+#[test]
+fn who_is_refused_because_of_reservations_is_told_from_who_has_used_everything_up() {
+    // The oldest unit leaves within the second in which reservations are settled, too.
+    let (memory, rule, now) = (Memory::new(1 << 20), of(&[(2, 1)], None), Duration::from_secs(5));
+    let ticket = |mode| memory.decide(key(0), &rule, 1, mode, now).ticket().expect("there is room");
+    let (_, reserved) = (ticket(Mode::Count), ticket(Mode::Reserve));
+    let asked = || memory.decide(key(0), &rule, 1, Mode::Reserve, now);
+    assert_eq!(asked().verdict, Verdict::Refused(Refusal::Reserved));
+    assert!(memory.confirm(reserved));
+    let refused = asked();
+    assert_eq!(refused.verdict, Verdict::Refused(Refusal::Exceeded));
+    assert_eq!(refused.retry_after, Duration::from_secs(1));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use phoenix_limit::{Cursor, Key, Keyer, Memory, Mode, Refusal, Rule, Share, Window};
+use phoenix_limit::{Cursor, Key, Keyer, Memory, Mode, Refusal, Rule, Share, Verdict, Window};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -338,11 +338,39 @@ fn what_redis_refused_is_refused_without_asking_until_then() {
     // A block is known as one, and survives a forgotten refusal.
     memory.note_refused(key(), &rule, 1, until, Refusal::BlockedNow, 0, now);
     let known = memory.refused(key(), &rule, 1, now).expect("it is known");
-    assert_eq!(known.verdict, phoenix_limit::Verdict::Refused(Refusal::Blocked));
+    assert_eq!(known.verdict, Verdict::Refused(Refusal::Blocked));
     let blocked = memory.own_entries(Cursor::default(), now).1;
     assert_eq!(blocked[0].blocked_until, Some(until));
     memory.lift(key());
     assert!(memory.refused(key(), &rule, 1, now).is_none());
+}
+
+#[test]
+fn why_redis_refused_is_remembered_and_is_final_when_redis_is_lost() {
+    let (memory, rule, now) = (Memory::new(0), of(1, 60, None), Duration::from_secs(100));
+    let (until, one) = (now + Duration::from_secs(7), Share::new(1, 0));
+    let here = || memory.refused(key(), &rule, 1, now).expect("it is known").verdict;
+    let alone = || memory.decide_alone(key(), &rule, 1, Mode::Count, one, now, now).verdict;
+    for why in [Refusal::Reserved, Refusal::Exceeded, Refusal::Reserved] {
+        memory.note_refused(key(), &rule, 1, until, why, 0, now);
+        assert_eq!((here(), alone()), (Verdict::Refused(why), Verdict::Refused(Refusal::Exceeded)));
+    }
+}
+
+#[test]
+fn a_node_alone_says_whether_its_share_is_full_of_reservations() {
+    let (memory, rule) = (Memory::new(0), of(10, 60, None));
+    let (lost_at, now, half) = (Duration::from_secs(100), Duration::from_secs(101), Share::new(2, 0));
+    let ask = |mode| memory.decide_alone(key(), &rule, 1, mode, half, lost_at, now);
+    for _ in 0..4 {
+        assert!(ask(Mode::Count).is_admitted());
+    }
+    let last = ask(Mode::Reserve).ticket().expect("the fifth of five");
+    let refused = ask(Mode::Count);
+    assert_eq!(refused.verdict, Verdict::Refused(Refusal::Reserved));
+    assert!(refused.retry_after <= Duration::from_secs(1));
+    memory.confirm(last);
+    assert_eq!(ask(Mode::Count).verdict, Verdict::Refused(Refusal::Exceeded));
 }
 
 #[test]

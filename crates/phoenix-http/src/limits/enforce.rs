@@ -1,11 +1,10 @@
 //! The limits of one request, in two steps: what can be decided without waiting, and the rest.
 //!
-//! Owns which subject is asked about when. The order among the other steps of a request is in `stack.rs`; attempts to
-//! sign in have a gate of their own (`sign_in.rs`), because only their routes know whose account it is.
+//! Owns which subject is asked about when. The order among the other steps of a request is in `stack.rs`; look-ups of
+//! credentials wait for each other (`look_up.rs`), and attempts to sign in have a gate of their own (`sign_in.rs`),
+//! because only their routes know whose account it is.
 
-use std::future::pending;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,16 +14,12 @@ use phoenix_limit::{Decision, Mode, Rule};
 
 use super::class::{API, CREDENTIALS, Class, Count, KeyBy};
 use super::headers::Told;
+use super::look_up::LookUp;
 use super::rules::LimitRules;
 use super::state::{Held, Limits};
 use super::subject::{LimitedAddress, Subject};
 use crate::gateway::ClassOf;
 use crate::problem::Problem;
-
-/// Longest wait for look-ups of the same client: in that time those that were under way have ended.
-const LOOK_UP_PATIENCE: Duration = Duration::from_secs(1);
-/// Longest pause before it is asked again whether there is room.
-const LOOK_UP_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who sent a request, as far as it is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,8 +57,8 @@ pub(crate) struct Asked<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limited<'a> {
     rules: &'a LimitRules,
-    class: &'a Class,
-    rule: &'a Rule,
+    pub(super) class: &'a Class,
+    pub(super) rule: &'a Rule,
     ip: IpAddr,
 }
 
@@ -81,7 +76,7 @@ impl<'a> Limited<'a> {
     }
 
     /// The class that looked-up credentials belong to.
-    fn of_credentials(rules: &'a LimitRules, ip: IpAddr) -> Option<Self> {
+    pub(super) fn of_credentials(rules: &'a LimitRules, ip: IpAddr) -> Option<Self> {
         let class = rules.class(CREDENTIALS)?;
         Some(Self { rules, class, rule: rules.rule_for(class, ip)?, ip })
     }
@@ -91,7 +86,7 @@ impl<'a> Limited<'a> {
         self.class.key() == KeyBy::Address
     }
 
-    fn address(&self) -> Subject {
+    pub(super) fn address(&self) -> Subject {
         Subject::Address(LimitedAddress::of(self.ip, self.rules.options().ipv6_prefix))
     }
 
@@ -134,33 +129,7 @@ impl Limits {
         self.conclude(limited, &subject, decision, mode)
     }
 
-    /// The same for a look-up. Who is refused only because others are being looked up waits for them: they are rarely
-    /// made up, as after a start, when an office full of people is unknown. Whoever waits in vain was not refused by
-    /// policy: the look-ups take too long.
-    async fn wait_for_look_up(
-        self: &Arc<Self>,
-        limited: &Limited<'_>,
-        subject: Subject,
-    ) -> Result<Option<Held>, Problem> {
-        let Limited { class, rule, .. } = *limited;
-        let mode = class.count().mode();
-        self.settle_abandoned().await;
-        let mut patience = pin!(tokio::time::timeout(LOOK_UP_PATIENCE, pending::<()>()));
-        let decision = loop {
-            let decision = self.ask(class.scope(), rule, &subject, mode).await;
-            if mode == Mode::Count || decision.is_admitted() || decision.retry_after > LOOK_UP_PATIENCE {
-                break decision;
-            }
-            tokio::select! {
-                // At the latest after a pause, because what ended may have been another client's, or another node's.
-                _ = tokio::time::timeout(LOOK_UP_PAUSE, self.looked_up.notified()) => {}
-                _ = &mut patience => return Err(Problem::busy()),
-            }
-        };
-        self.conclude(limited, &subject, decision, mode).map(|(_, held)| held)
-    }
-
-    fn conclude(
+    pub(super) fn conclude(
         self: &Arc<Self>,
         limited: &Limited<'_>,
         subject: &Subject,
@@ -171,25 +140,6 @@ impl Limits {
         self.tell(self.block(class, rule, subject, &decision));
         self.judge(rules, class, rule, subject, &decision)?;
         Ok((decision, Held::of(self, &decision, mode)))
-    }
-}
-
-/// The right to have a credential looked up.
-#[must_use = "must be settled once it is known whether there is such a credential"]
-#[derive(Debug)]
-pub(crate) struct LookUp(Option<(Held, Count)>);
-
-impl LookUp {
-    /// `in_vain`: nothing has this credential. What else it came to is not the client's fault.
-    pub(crate) async fn settle(self, in_vain: bool) {
-        let Some((held, count)) = self.0 else { return };
-        let limits = Arc::clone(held.limits());
-        if in_vain || count == Count::All {
-            held.confirm().await;
-        } else {
-            held.refund().await;
-        }
-        limits.looked_up.notify_one();
     }
 }
 
@@ -234,13 +184,9 @@ impl Gate {
         Self { rules, ip, state, told, held: Vec::new() }
     }
 
-    /// Reserves the right to have a credential looked up, which may be made up. `None`: it is not limited.
-    ///
-    /// Without it, a storm of made-up tokens would reach the database: what a token names is known only after.
+    /// Reserves the right to have a credential looked up, which may be made up.
     pub(crate) async fn reserve_look_up(&self, limits: &Arc<Limits>) -> Result<LookUp, Problem> {
-        let Some(limited) = Limited::of_credentials(&self.rules, self.ip) else { return Ok(LookUp(None)) };
-        let held = limits.wait_for_look_up(&limited, limited.address()).await?;
-        Ok(LookUp(held.map(|held| (held, limited.class.count()))))
+        limits.reserve_look_up(&self.rules, self.ip).await
     }
 
     /// The part that does not need to know who sent the request. Of a class by account nothing is left to do when the
@@ -358,7 +304,7 @@ impl Gate {
 mod tests {
     use phoenix_limit::Window;
 
-    use super::super::testing::{Bench, answer, retry_after, window};
+    use super::super::testing::{Bench, retry_after, window};
     use super::*;
 
     const HERE: &str = "192.0.2.7";
@@ -398,12 +344,6 @@ mod tests {
             gate.before_authentication(&self.limits, get(path), false).await?;
             gate.after_authentication(&self.limits, get(path), user).await?;
             Ok(gate.settle(StatusCode::from_u16(status).unwrap(), true).await)
-        }
-
-        async fn look_up(&self, from: &str, in_vain: bool) -> Result<(), Problem> {
-            let gate = Gate::new(self.limits.rules().load_full(), ip(from), None, false);
-            gate.reserve_look_up(&self.limits).await?.settle(in_vain).await;
-            Ok(())
         }
     }
 
@@ -531,24 +471,6 @@ mod tests {
             assert!(request(true).await.is_ok());
         }
         assert!(request(true).await.is_err(), "an application's own log-in is guessed at like ours");
-    }
-
-    // spec: S4
-    #[tokio::test]
-    async fn made_up_credentials_are_looked_up_sixty_times_a_minute_and_real_ones_always() {
-        let bench = Bench::new(|_| {});
-        for _ in 0..500 {
-            assert!(bench.look_up(HERE, false).await.is_ok());
-        }
-        for _ in 0..60 {
-            assert!(bench.look_up(HERE, true).await.is_ok());
-        }
-        let (status, headers) = answer(bench.look_up(HERE, true).await.unwrap_err());
-        assert_eq!(status, 429);
-        assert_eq!(headers["ratelimit-policy"], r#""credentials";q=60;w=60"#);
-        assert!(bench.look_up(ELSEWHERE, true).await.is_ok());
-        bench.clock.advance(Duration::from_mins(1));
-        assert!(bench.look_up(HERE, true).await.is_ok());
     }
 
     // spec: R6

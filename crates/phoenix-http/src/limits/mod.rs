@@ -5,7 +5,10 @@
 mod class;
 mod counters;
 mod enforce;
+mod finish;
 mod headers;
+mod line;
+mod look_up;
 mod networks;
 mod rules;
 pub(crate) mod sign_in;

@@ -18,7 +18,7 @@ use http::Method;
 use phoenix_auth::AuthError;
 use phoenix_auth::model::{Email, KnownDevice, UserId};
 use phoenix_auth::ops::ClientInfo;
-use phoenix_limit::{Decision, Mode, Rule, Window};
+use phoenix_limit::{Decision, Mode, Refusal, Rule, Verdict, Window};
 
 use super::class::{Class, Count, KeyBy};
 use super::headers::Told;
@@ -35,8 +35,6 @@ const ACCOUNT_FAILURES: u32 = 20;
 const ACCOUNT_SPAN: Duration = Duration::from_mins(15);
 /// From then on one password in this time is looked at.
 const SLOWED_SPAN: Duration = Duration::from_secs(5);
-/// When more attempts are under way at once than an account may have failures, their outcome is known after this.
-const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// The rules of the silent counter.
 #[derive(Debug)]
@@ -206,7 +204,7 @@ impl Limits {
             Some(held) => attempt.held.push(held),
             // It is full of attempts whose outcome nobody knows yet. They may all be right; so nobody is told that
             // their password is wrong because of them.
-            None if all.retry_after <= UNDER_WAY => return Err(Problem::busy()),
+            None if all.verdict == Verdict::Refused(Refusal::Reserved) => return Err(Problem::overload()),
             None => attempt.decoy = true,
         }
         Ok(())

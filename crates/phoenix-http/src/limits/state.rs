@@ -11,12 +11,12 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use phoenix_auth::ports::Clock;
 use phoenix_limit::{Decision, Key, Keyer, Limiter, Mode, Refusal, Rule, Ticket, Verdict};
-
-use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use super::class::{Class, KeyBy};
 use super::counters::{ClassCounts, Refused};
 use super::headers::{self, Told};
+use super::look_up::LookUps;
 use super::rules::{LimitRules, LiveRules};
 use super::subject::Subject;
 use crate::problem::Problem;
@@ -65,6 +65,8 @@ pub struct LimitsParts {
     pub clock: Arc<dyn Clock>,
     /// Is told of blocks.
     pub blocks: Arc<dyn BlockObserver>,
+    /// Where look-ups are finished whose clients have gone away.
+    pub tasks: TaskTracker,
 }
 
 /// The limits of this process.
@@ -73,8 +75,7 @@ pub struct Limits {
     pub(super) slow: super::sign_in::SlowRules,
     refused: Refused,
     abandoned: Mutex<VecDeque<Ticket>>,
-    /// The look-up of a credential ended.
-    pub(super) looked_up: Notify,
+    pub(super) look_ups: LookUps,
 }
 
 impl fmt::Debug for Limits {
@@ -89,11 +90,11 @@ impl Limits {
     pub fn new(parts: LimitsParts) -> Arc<Self> {
         let slow = super::sign_in::SlowRules::new();
         Arc::new(Self {
+            look_ups: LookUps::new(parts.tasks.clone()),
             parts,
             slow,
             refused: Refused::new(),
             abandoned: Mutex::default(),
-            looked_up: Notify::new(),
         })
     }
 
@@ -159,6 +160,11 @@ impl Limits {
         self.parts.clock.mono()
     }
 
+    /// The key under which a class of this scope counts a subject.
+    pub(super) fn key(&self, subject: &Subject, scope: &str) -> Key {
+        subject.key(&self.parts.keyer, scope)
+    }
+
     /// Asks without I/O; `None` when that cannot be.
     pub(super) fn ask_now(
         &self,
@@ -208,7 +214,7 @@ impl Limits {
         }
         let told = Told::of(class.name(), rule, decision, rules.options().legacy_headers);
         let policy = headers::policy(class.name(), rule, decision);
-        let is_blocked = refusal != Refusal::Exceeded;
+        let is_blocked = matches!(refusal, Refusal::Blocked | Refusal::BlockedNow);
         Err(Problem::quota_exceeded(class.name(), policy, decision.retry_after, is_blocked, told))
     }
 

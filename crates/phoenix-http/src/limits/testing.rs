@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 use phoenix_auth::model::{Moment, Timestamp};
 use phoenix_auth::ports::Clock;
 use phoenix_limit::{Keyer, Limiter, Memory, Rule, Window};
+use tokio_util::task::TaskTracker;
 
 use super::{BegunBlock, BlockObserver, ClassSpec, Limits, LimitsParts, LiveRules, RouteSpec};
 use super::{LimitRules, tests};
@@ -65,6 +66,7 @@ pub(crate) struct Bench {
     pub(crate) clock: Arc<StandingClock>,
     pub(crate) blocks: Arc<Blocks>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Bench {
@@ -88,14 +90,16 @@ impl Bench {
         let (clock, blocks) = (Arc::<StandingClock>::default(), Arc::new(blocks));
         // Not the beginning of time, so that there is a time before.
         clock.advance(Duration::from_hours(1));
+        let tasks = TaskTracker::new();
         let limits = Limits::new(LimitsParts {
             limiter: Arc::new(Limiter::in_memory(Memory::new(CAPACITY))),
             rules: Arc::new(LiveRules::new(rules)),
             keyer: Keyer::new([7; 16]),
             clock: Arc::<StandingClock>::clone(&clock),
             blocks: Arc::<Blocks>::clone(&blocks),
+            tasks: tasks.clone(),
         });
-        Self { clock, blocks, limits }
+        Self { clock, blocks, limits, tasks }
     }
 
     pub(crate) fn begun(&self) -> Vec<String> {

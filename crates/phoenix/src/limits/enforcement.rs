@@ -112,6 +112,7 @@ pub(crate) fn limits(
     rules: &Arc<LiveRules>,
     keys: &KeyRing,
     queue: &Arc<BlockQueue>,
+    lifecycle: &Lifecycle,
     world: &World,
 ) -> Arc<Limits> {
     let (clock, entropy) = (Arc::clone(&world.clock), Arc::clone(&world.entropy));
@@ -121,6 +122,7 @@ pub(crate) fn limits(
         keyer: Keyer::new(keys.limited_keys()),
         clock: Arc::clone(&clock),
         blocks: Arc::new(Writer { queue: Arc::clone(queue), clock, entropy }),
+        tasks: lifecycle.tracker().clone(),
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::key::Key;
 use crate::memory::Memory;
 use crate::memory::ask::{Ask, Known};
-use crate::room::{Room, View, micros, room};
+use crate::room::{RESERVATION_WAIT, Room, View, micros, room, unsettled_after};
 use crate::{Decision, Mode, Rule, Window};
 
 /// The part of every limit that is this node's, when `nodes` nodes that cannot ask each other divide it.
@@ -87,13 +87,26 @@ impl Alone {
         Some((left, wait.min(if ask.cost > quota { over } else { u64::MAX })))
     }
 
+    /// Whether it may fit once reservations are taken back. Of those of before the loss nobody gains anything: what this
+    /// node had admitted then is what it may admit now.
+    fn may_fit(&self, view: View<'_>, window: Window, ask: &Ask<'_>) -> bool {
+        let floor = ask.now.checked_sub(micros(window.span)).max(Some(self.lost_at));
+        let share = self.share.of(ask.key, window.limit);
+        ask.cost <= share && view.pending_after(unsettled_after(floor, ask.now))
+    }
+
     /// The room that this node may give away. Only who exceeds the limit itself is to be blocked.
     pub(super) fn room(&self, view: View<'_>, window: Window, known: Known, ask: &Ask<'_>) -> Room {
         let mut room = room(view, window, ask.cost, ask.now);
         let after = self.room_after(view, window, ask);
-        for (left, wait) in self.room_across(view, window, known, ask).into_iter().chain([after]) {
+        let across = self.room_across(view, window, known, ask);
+        for (left, wait) in across.into_iter().chain([after]) {
             room.left = room.left.min(left);
             room.wait = room.wait.max(wait);
+        }
+        room.soft = room.wait > 0 && !room.hard && self.may_fit(view, window, ask);
+        if room.soft {
+            room.wait = room.wait.min(RESERVATION_WAIT);
         }
         room
     }

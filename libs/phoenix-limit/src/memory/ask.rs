@@ -75,7 +75,7 @@ impl Ask<'_> {
             // No limit can be so large that a request that is not allowed at all fits.
             _ if self.cost > MAX_COST => {
                 let span = micros(window.span);
-                Room { wait: span, hard: true, ..room(view, *window, self.cost, self.now) }
+                Room { wait: span, hard: true, soft: false, ..room(view, *window, self.cost, self.now) }
             }
             None => room(view, *window, self.cost, self.now),
             Some(alone) => alone.room(view, *window, known, self),

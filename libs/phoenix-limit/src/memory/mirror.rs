@@ -103,7 +103,9 @@ impl Memory {
         slot.set_span(rule.longest().span);
         slot.escrow = 0;
         match refusal {
-            Refusal::Exceeded => slot.set_refused(micros(until), Ask::units(cost), window),
+            Refusal::Exceeded | Refusal::Reserved => {
+                slot.set_refused(micros(until), Ask::units(cost), window, refusal == Refusal::Reserved);
+            }
             Refusal::Blocked | Refusal::BlockedNow => slot.blocked_until = micros(until),
         }
     }
@@ -116,7 +118,7 @@ impl Memory {
         let full = slot.refused_until > now && cost >= slot.refused_cost();
         let until = if full { slot.refused_until.max(slot.blocked_until) } else { slot.blocked_until };
         let wait = Duration::from_micros(until.checked_sub(now).filter(|wait| *wait > 0)?);
-        let refusal = if slot.blocked_until > now { Refusal::Blocked } else { Refusal::Exceeded };
+        let refusal = if slot.blocked_until > now { Refusal::Blocked } else { slot.refusal() };
         Some(Decision {
             verdict: Verdict::Refused(refusal),
             window: slot.refused_window().min(rule.windows().len() - 1),

@@ -139,7 +139,7 @@ impl Memory {
         } else if judgement.fits() {
             judgement.admit(Ticket { cost: 0, ..ask.ticket() }, 0)
         } else {
-            judgement.refuse(Refusal::Exceeded, ask.now, 0)
+            judgement.refuse(judgement.refusal(), ask.now, 0)
         }
     }
 
@@ -341,7 +341,7 @@ impl Memory {
         let view = View { own: &slot.log, pool: Some(&pool.log) };
         let both = ask.judge(view, known, Some(pool.room(ask.cost, ask.now)));
         if !both.fits() {
-            return both.refuse(Refusal::Exceeded, ask.now, 0);
+            return both.refuse(both.refusal(), ask.now, 0);
         }
         slot.set_spilled(true);
         self.record_in_pool(&mut pool, ask);
@@ -362,7 +362,7 @@ impl Memory {
         }
         if !judgement.fits() {
             // It is not known who of them exceeds it, so none is blocked.
-            return judgement.refuse(Refusal::Exceeded, ask.now, 0);
+            return judgement.refuse(judgement.refusal(), ask.now, 0);
         }
         self.record_in_pool(&mut pool, ask);
         judgement.admit(ask.ticket(), ask.span(judgement.window))
@@ -395,6 +395,7 @@ fn refuse(slot: &mut Slot, judgement: &Judgement, guilty: bool, ask: &Ask<'_>) -
         return Some(judgement.refuse(Refusal::Blocked, ask.now, slot.blocked_until - ask.now));
     }
     if ask.alone.is_some() && slot.refused_until > ask.now && ask.cost >= slot.refused_cost() {
+        // Whatever the cause was: nobody can say any more that it is gone.
         return Some(judgement.refuse(Refusal::Exceeded, ask.now, slot.refused_until - ask.now));
     }
     if judgement.fits() {
@@ -406,6 +407,6 @@ fn refuse(slot: &mut Slot, judgement: &Judgement, guilty: bool, ask: &Ask<'_>) -
             slot.blocked_until = ask.now + length;
             judgement.refuse(Refusal::BlockedNow, ask.now, length)
         }
-        _ => judgement.refuse(Refusal::Exceeded, ask.now, 0),
+        _ => judgement.refuse(judgement.refusal(), ask.now, 0),
     })
 }

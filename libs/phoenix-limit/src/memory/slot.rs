@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::Refusal;
 use crate::key::Key;
 use crate::log::{INLINE, Log, ring_bytes};
 use crate::memory::SKEW;
@@ -38,6 +39,8 @@ const WINDOW: u16 = 3 << WINDOW_SHIFT;
 const SPILLED: u16 = 1 << 12;
 /// Not in use.
 const VACANT: u16 = 1 << 13;
+/// It was refused only because of what may yet be given back.
+const RESERVED: u16 = 1 << 14;
 
 #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
 const fn halves(name: u128) -> [u64; 2] {
@@ -113,12 +116,18 @@ impl Slot {
         ((self.bits & WINDOW) >> WINDOW_SHIFT) as usize
     }
 
-    /// Remembers that Redis refuses this cost until then because of that window.
-    pub(super) fn set_refused(&mut self, until: u64, cost: u32, window: usize) {
+    /// Why Redis refused it.
+    pub(super) const fn refusal(&self) -> Refusal {
+        if self.bits & RESERVED == 0 { Refusal::Exceeded } else { Refusal::Reserved }
+    }
+
+    /// Remembers that Redis refuses this cost until then because of that window, which may be full of reservations only.
+    pub(super) fn set_refused(&mut self, until: u64, cost: u32, window: usize, is_reserved: bool) {
         self.refused_until = until;
         let cost = u16::try_from(cost).unwrap_or(COST).min(COST);
         let window = u16::try_from(window).unwrap_or(0) << WINDOW_SHIFT & WINDOW;
-        self.bits = self.bits & !(COST | WINDOW) | cost | window;
+        let reserved = if is_reserved { RESERVED } else { 0 };
+        self.bits = self.bits & !(COST | WINDOW | RESERVED) | cost | window | reserved;
     }
 
     /// When nothing in it will matter any more, if nothing is added.

@@ -104,7 +104,7 @@ impl Pool {
         let view = View { own: &self.log, pool: None };
         let wait = view.wait(UNITS, self.span, cost, now);
         let used = u32::try_from(self.log.after(now.checked_sub(self.span))).unwrap_or(UNITS);
-        Room { left: UNITS.saturating_sub(used), reset: 0, wait, hard: false }
+        Room { left: UNITS.saturating_sub(used), reset: 0, wait, hard: false, soft: false }
     }
 
     /// Adds units of a rule with this longest window. There is room, as [`Pool::room`] has said.

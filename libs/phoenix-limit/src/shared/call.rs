@@ -201,6 +201,7 @@ fn read_decision(answer: &[u64], key: Key, cost: u32, at: u64) -> Option<Decisio
         1 => Verdict::Refused(Refusal::Exceeded),
         2 => Verdict::Refused(Refusal::BlockedNow),
         3 => Verdict::Refused(Refusal::Blocked),
+        4 => Verdict::Refused(Refusal::Reserved),
         _ => return None,
     };
     Some(Decision {

@@ -24,6 +24,8 @@ impl Shared {
     pub(crate) async fn confirm(&self, ticket: Ticket, now: Duration) {
         self.memory.confirm(ticket);
         self.settle(Settle::Confirm, ticket, now).await;
+        // What Redis refused meanwhile, because it was not confirmed.
+        self.memory.confirm(Ticket { cost: 0, ..ticket });
     }
 
     /// Takes the admission back.

@@ -37,7 +37,7 @@ impl Late {
         let (cost, block) = match decision.verdict {
             Verdict::Admitted(ticket) => (ticket.cost, None),
             Verdict::Refused(Refusal::BlockedNow) => (0, Some(decision.retry_after)),
-            Verdict::Refused(Refusal::Blocked | Refusal::Exceeded) => return,
+            Verdict::Refused(Refusal::Blocked | Refusal::Exceeded | Refusal::Reserved) => return,
         };
         let span = rule.longest().span;
         self.push(Entry { key, at: decision.at, cost, pending: mode == Mode::Reserve, span, block });

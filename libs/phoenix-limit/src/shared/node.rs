@@ -19,6 +19,9 @@ use crate::{Decision, Key, MAX_COST, Memory, Mode, Refusal, Rule, Verdict};
 
 /// Most leaders that one request waits for. Then it is decided by what this node knows.
 const MAX_TURNS: usize = 64;
+/// Longest time for which it is remembered that a key is full only because of what may yet be given back: what became of
+/// it elsewhere is not always told.
+const RESERVED_IS_KNOWN_FOR: Duration = Duration::from_millis(100);
 /// Most partitions.
 const MAX_PARTITIONS: u32 = 64;
 
@@ -363,6 +366,7 @@ impl Shared {
                 (Refusal::Blocked | Refusal::BlockedNow, Some(until)) => {
                     Duration::from_micros(until.saturating_sub(decided.now))
                 }
+                (Refusal::Reserved, _) => decision.retry_after.min(RESERVED_IS_KNOWN_FOR),
                 _ => decision.retry_after,
             };
             self.memory.note_refused(key, rule, request.cost, sent + wait, refusal, decision.window, sent);

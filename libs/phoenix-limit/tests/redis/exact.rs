@@ -169,14 +169,18 @@ async fn units_that_come_back_are_known_everywhere() {
     let refused = two.limiter.decide(key(1), &rule, 1, Mode::Reserve, two.now()).await;
     assert_eq!(
         refused.verdict,
-        Verdict::Refused(Refusal::Exceeded),
+        Verdict::Refused(Refusal::Reserved),
         "nobody is blocked because of reservations"
     );
     assert!(refused.retry_after <= Duration::from_secs(1));
-    assert!(
-        two.limiter.decide_now(key(1), &rule, 1, Mode::Reserve, two.now()).is_some(),
-        "the refusal is known"
-    );
+    wait::until(BOUND, "the refusal to be known, for a moment", || async {
+        two.limiter.decide(key(1), &rule, 1, Mode::Reserve, two.now()).await;
+        let known = two.limiter.decide_now(key(1), &rule, 1, Mode::Reserve, two.now());
+        known.is_some_and(|known| {
+            known.verdict == refused.verdict && known.retry_after <= Duration::from_millis(100)
+        })
+    })
+    .await;
     one.limiter.refund(first, one.now()).await;
     wait::until(BOUND, "the refund to be known", || async {
         two.limiter.decide_now(key(1), &rule, 1, Mode::Reserve, two.now()).is_none()

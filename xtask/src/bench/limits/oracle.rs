@@ -121,22 +121,25 @@ impl Log {
         let most = windows.iter().map(|(limit, _)| *limit as usize).max().unwrap_or_default();
         self.units.sort_by_key(|unit| unit.at);
         self.units.drain(..self.units.len().saturating_sub(most));
-        let (mut wait, mut pending, mut room) = (0, false, u32::MAX);
+        let (mut wait, mut is_hard, mut room) = (0, false, u32::MAX);
         for (limit, span) in windows {
             let inside: Vec<Unit> =
                 self.units.iter().copied().filter(|unit| unit.at <= at && unit.at + span > at).collect();
             let used = u32::try_from(inside.len()).unwrap_or(u32::MAX);
             room = room.min(limit.saturating_sub(used));
             if used + cost > *limit {
-                pending |= inside.iter().any(|unit| unit.pending && at < unit.at + PENDING_LIFE);
-                wait = wait.max(until_room(inside, *limit, *span, cost, at));
+                let pending = inside.iter().any(|unit| unit.pending && at < unit.at + PENDING_LIFE);
+                let is_soft = cost <= *limit && pending;
+                let exact = until_room(inside, *limit, *span, cost, at);
+                is_hard |= !is_soft;
+                wait = wait.max(if is_soft { exact.min(PENDING_WAIT) } else { exact });
             }
         }
         let blocked = self.blocked_until.filter(|until| *until > at);
         let (refusal, wait) = match (blocked, wait, block) {
             (Some(until), _, _) => (Some(Refusal::Blocked), wait.max(until - at)),
             (None, 0, _) => (None, 0),
-            (None, _, _) if pending => (Some(Refusal::Exceeded), wait.min(PENDING_WAIT)),
+            (None, _, _) if !is_hard => (Some(Refusal::Reserved), wait),
             (None, _, Some(block)) => (Some(Refusal::BlockedNow), wait.max(block)),
             (None, _, None) => (Some(Refusal::Exceeded), wait),
         };
@@ -216,7 +219,7 @@ mod tests {
         let mut oracle = Oracle::new(&rule(1, Some(60)));
         assert_eq!(oracle.decide(1, 0, 1, true).refusal, None);
         let pending = oracle.decide(1, SECOND, 1, true);
-        assert_eq!((pending.refusal, pending.wait), (Some(Refusal::Exceeded), SECOND));
+        assert_eq!((pending.refusal, pending.wait), (Some(Refusal::Reserved), SECOND));
         oracle.settle(1, 0, 1, false);
         let now = oracle.decide(1, 2 * SECOND, 1, true);
         assert_eq!((now.refusal, now.wait), (Some(Refusal::BlockedNow), 60 * SECOND));

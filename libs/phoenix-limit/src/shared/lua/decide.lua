@@ -7,7 +7,7 @@
 -- mode  0 count, 1 reserve, 2 only look
 -- Reply {0, now, blocked until, escrow, leased, lease's end, k x (status, window, remaining, reset us, retry us)}
 --       {1, state} when this is not the Redis that the node knows
--- status 0 admitted, 1 exceeded, 2 blocked now, 3 blocked before
+-- status 0 admitted, 1 exceeded, 2 blocked now, 3 blocked before, 4 full only of what is pending or set aside
 local log, meta = KEYS[1], KEYS[2]
 local call, number, format = redis.call, tonumber, string.format
 local reg = call('HMGET', KEYS[3], 's', 'n', 'c')
@@ -141,6 +141,8 @@ for r = 0, k - 1 do
       retry = math.max(retry, block)
       change[#change + 1], change[#change + 2] = 'b', format('%.0f', blocked)
       call('PUBLISH', 'phl:channel', 'b' .. id .. format('%.0f', blocked))
+    elseif soft then
+      status = 4
     end
   elseif blocked > now then
     status, retry = 3, blocked - now

@@ -63,7 +63,7 @@ impl Oracle {
             self.blocked = now + micros(block);
             (2, exact.max(micros(block)))
         } else if longest.is_some() {
-            (1, exact)
+            (if soft { 4 } else { 1 }, exact)
         } else {
             if let Some(mode) = request.mode {
                 let unit = Unit { at: now, node, pending: mode == Mode::Reserve };

@@ -128,6 +128,7 @@ fn status(verdict: Verdict) -> u64 {
         Verdict::Refused(Refusal::Exceeded) => 1,
         Verdict::Refused(Refusal::BlockedNow) => 2,
         Verdict::Refused(Refusal::Blocked) => 3,
+        Verdict::Refused(Refusal::Reserved) => 4,
     }
 }
 
@@ -137,7 +138,7 @@ async fn random_traffic_of_three_nodes_is_decided_as_by_a_list() {
     let bench = Bench::new(Redis::shared()).await;
     let keyer = Keyer::new([3; 16]);
     let mut random = Random(4);
-    let mut seen = [0_u32; 4];
+    let mut seen = [0_u32; 5];
     for (place, rule) in rules().iter().enumerate() {
         let key = keyer.key("test", &[&[u8::try_from(place).expect("few rules")]], b"");
         let mut oracle = Oracle::default();
@@ -282,7 +283,7 @@ async fn who_exceeds_only_by_a_lease_of_another_node_is_not_blocked() {
     let rest = Request { cost: 196, ..COUNT };
     assert!(bench.ask(1, key, &rule, &[rest], (0, &none)).await.decisions[0].is_admitted());
     let refused = bench.ask(1, key, &rule, &[COUNT], (0, &none)).await;
-    assert_eq!(refused.decisions[0].verdict, Verdict::Refused(Refusal::Exceeded));
+    assert_eq!(refused.decisions[0].verdict, Verdict::Refused(Refusal::Reserved));
     assert!(refused.decisions[0].retry_after <= Duration::from_secs(1));
     let unused = Settlement { lease: given.now, reserved: 3, spent: vec![given.now + 1] };
     bench.ask(0, key, &rule, &[], (0, &unused)).await;

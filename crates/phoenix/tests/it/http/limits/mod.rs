@@ -4,6 +4,7 @@
 mod answers;
 mod blocked;
 mod classes;
+mod look_ups;
 mod outage;
 mod shared;
 mod sign_in;
