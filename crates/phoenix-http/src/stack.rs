@@ -304,8 +304,7 @@ impl Shared {
             Owner::Unclear => return Err(ambiguous()),
             Owner::Application => {}
         }
-        let asked_for = || requested_host(request.uri(), request.headers());
-        let host = if table.reads_hosts() { asked_for() } else { None };
+        let host = gateway::asked_for(request)?;
         let found = table.find(host, request.method(), path).map_err(|_| ambiguous())?;
         Ok(Some(Arc::clone(found)))
     }

@@ -10,8 +10,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use super::{Described, Original, spelling};
 use crate::answer::Trace;
 use crate::client_ip::{ClientIp, Peer, speaks_for_others};
-use crate::cookie::requested_host;
-use crate::gateway::{ClassOf, Owner, Route};
+use crate::gateway::{self, ClassOf, Owner, Route};
 use crate::limits::{Asked, Gate, tell};
 use crate::problem::{Kind, Problem};
 use crate::stack::Shared;
@@ -128,7 +127,7 @@ impl Shared {
             Owner::Unclear => return Err(ambiguous()),
             Owner::Application => {}
         }
-        let host = requested_host(request.uri(), request.headers());
+        let host = gateway::asked_for(request)?;
         table.find(host, request.method(), path).cloned().map_err(|_| ambiguous())
     }
 

@@ -20,6 +20,8 @@ mod tests;
 pub use self::build::{RouteErrors, RouteProblem, RouteSpec};
 pub use self::explain::{Explanation, Reading};
 pub(crate) use self::failure::answer as failure_answer;
+pub(crate) use self::host::asked_for;
+pub use self::host::is_host;
 pub(crate) use self::identity::{
     IDENTITY_HEADERS, Telling, Tellings, hide_credentials, reads_as_identity, strip,
 };

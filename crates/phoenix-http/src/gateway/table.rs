@@ -107,11 +107,6 @@ impl RouteTable {
         })
     }
 
-    /// Whether it matters to any route which host the client asked for.
-    pub(crate) fn reads_hosts(&self) -> bool {
-        self.hosts.are_named()
-    }
-
     /// The route of a request. `host` is what the client asked for, in any case, with or without a port; `path` is in
     /// its normal form. No allocation for a path that can be read in one way only and a host in lower case.
     ///
