@@ -8,9 +8,11 @@ use axum::response::Response;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING,
+    VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use hyper::body::Body as HttpBody;
 
 /// What pages of an allowed origin may send.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
@@ -27,6 +29,16 @@ pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
         && headers.contains_key(ORIGIN)
+}
+
+/// Whether a request has a body, or may have one.
+/// Of a request that is only asked about, the header tells.
+pub(crate) fn has_body<B: HttpBody>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    !request.body().is_end_stream()
+        || headers.contains_key(TRANSFER_ENCODING)
+        || lengths.any(|length| length.as_bytes() != b"0")
 }
 
 /// Removes what an application says to pages of other origins, where that is not its business.
@@ -140,6 +152,30 @@ mod tests {
             assert_eq!(headers[VARY], "Origin", "{origin}");
         }
         assert!(answered("https://app.example.com", &[]).is_empty(), "refused by default");
+    }
+
+    #[test]
+    fn a_body_is_one_that_is_told_or_sent() {
+        use http_body_util::{Empty, Full};
+        let told = |pairs: &[(&str, &str)]| {
+            let request =
+                pairs.iter().fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
+            has_body(&request.body(Empty::<bytes::Bytes>::new()).expect("a request"))
+        };
+        assert!(!told(&[]) && !told(&[("content-length", "0")]));
+        for pair in [
+            ("content-length", "1"),
+            ("content-length", "00"),
+            ("content-length", ""),
+            ("transfer-encoding", "chunked"),
+        ] {
+            assert!(told(&[pair]), "{pair:?}");
+        }
+        assert!(told(&[("content-length", "0"), ("content-length", "5")]));
+        assert!(
+            has_body(&Request::new(Full::new(bytes::Bytes::from_static(b"x")))),
+            "as in HTTP/2, without a length"
+        );
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Kind<RouteCors> for Cors {
 
     fn show(&self, value: &RouteCors) -> Option<Literal> {
         match value {
+            RouteCors::Unstated => None,
             RouteCors::Application => Some(Literal::Text(Self::APPLICATION.to_owned())),
             RouteCors::Origins(origins) => Self::ORIGINS.show(origins),
         }

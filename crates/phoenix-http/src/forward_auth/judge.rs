@@ -6,6 +6,7 @@ use arc_swap::Guard;
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Empty;
 
 use super::{Described, Original, spelling};
 use crate::answer::Trace;
@@ -83,7 +84,7 @@ impl Shared {
         original: &Original,
         trace: &mut Trace,
     ) -> Result<Response<Bytes>, Problem> {
-        let mut request = Request::new(());
+        let mut request = Request::new(Empty::<Bytes>::new());
         request.method_mut().clone_from(&original.method);
         *request.uri_mut() = original.target.clone().into();
         request.headers_mut().clone_from(&original.headers);
@@ -116,7 +117,7 @@ impl Shared {
     }
 
     /// The application's route that a request belongs to.
-    fn route_beside(&self, request: &Request<()>) -> Result<Arc<Route>, Problem> {
+    fn route_beside<B>(&self, request: &Request<B>) -> Result<Arc<Route>, Problem> {
         let ambiguous = || {
             Problem::new(Kind::AmbiguousPath)
                 .detail("Applications may take this path for another one, to which other rules apply.")

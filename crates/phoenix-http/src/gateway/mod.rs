@@ -32,5 +32,5 @@ pub use self::port::{
     Assertion, AssertionStamp, Assertions, ConnectionHold, Forward, ForwardBody, ForwardFailure, Forwarded,
     Forwarding, Subject, UpstreamReport, Upstreams,
 };
-pub use self::route::{Access, ClassOf, CorsRule, HeaderChanges, Route, UpstreamId};
+pub use self::route::{Access, ClassOf, CorsRule, HeaderChanges, Preflights, Route, UpstreamId};
 pub use self::table::{Ambiguous, LiveRoutes, Owner, RouteTable};

@@ -101,7 +101,7 @@ impl RouteTable {
             same_origin: true,
             keep_credentials: false,
             keep_host: true,
-            cors: CorsRule::Application,
+            cors: CorsRule::Unstated,
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
         })

@@ -109,6 +109,54 @@ async fn it_is_said_what_would_become_of_a_request_and_why() -> Result<()> {
     Ok(())
 }
 
+// spec: G2
+#[tokio::test]
+async fn it_is_said_what_becomes_of_preflights() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let routes = r#"
+[gateway]
+upstream = ["http://localhost:3000"]
+[[gateway.routes]]
+path = "/members"
+auth = "required"
+[[gateway.routes]]
+path = "/own"
+auth = "required"
+cors = "application"
+[[gateway.routes]]
+path = "/shared"
+auth = "required"
+cors = ["https://a.example"]
+"#;
+    fs::write(folder.path().join("phoenix.toml"), routes)?;
+    let phoenix = CommandLine::in_folder(folder.path());
+    for (path, cors, preflights, outcome, words) in [
+        ("/members", Value::Null, "like-others", "401 unauthenticated", "preflights need a session"),
+        (
+            "/own",
+            json!("application"),
+            "application-without-body",
+            "401 unauthenticated; to a preflight (CORS) without a body the application's answer",
+            "also preflights, if they have no body",
+        ),
+        (
+            "/shared",
+            json!(["https://a.example"]),
+            "phoenix",
+            "401 unauthenticated; to a preflight (CORS) Phoenix's own",
+            "allowed to https://a.example",
+        ),
+        ("/x", Value::Null, "application", "the application's answer", "also preflights\n"),
+    ] {
+        let told = phoenix.run(&["routes", "test", "--json", "OPTIONS", path]).await.json();
+        assert_eq!((&told["route"]["cors"], &told["withoutSession"]), (&cors, &json!(outcome)), "{told:#}");
+        assert_eq!(told["route"]["preflights"], preflights);
+        let told = phoenix.run(&["routes", "test", "GET", path]).await.succeeded();
+        assert!(told.contains(words) && !told.contains("(CORS)"), "{told}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_has_no_normal_form_ends_with_2_and_so_does_a_wrong_configuration() -> Result<()> {
     let folder = tempfile::tempdir()?;

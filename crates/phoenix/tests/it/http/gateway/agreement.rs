@@ -21,10 +21,11 @@ const ROUTES: &str = r#"[
     { path = "/staff/{*rest}", methods = ["GET"], roles = ["admin", "user"] },
     { host = "staff.example.com", path = "/{*rest}", roles = ["admin"] },
     { path = "/limited/{*rest}", class = "tiny" },
+    { path = "/own/{*rest}", auth = "required", cors = "application" },
 ]"#;
 const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS];
 const HOSTS: [&str; 2] = ["app.example.com", "STAFF.example.com:8443"];
-const TARGETS: [&str; 16] = [
+const TARGETS: [&str; 17] = [
     "/",
     "/x?a=b%2Fc",
     "/open/x",
@@ -38,6 +39,7 @@ const TARGETS: [&str; 16] = [
     "/open/..%2fmembers/x",
     "/staff/x",
     "/staff;v=1/x",
+    "/own/x",
     "/..%2Fx",
     "/%zz",
     "/a%00b",
@@ -168,6 +170,30 @@ async fn through_phoenix_and_beside_it_the_same_requests_have_the_same_verdict()
     for status in [200, 400, 401, 403] {
         assert!(verdicts.get(&status).is_some_and(|count| *count >= 20), "{status}: {verdicts:?}");
     }
+    front.stop().await;
+}
+
+// spec: G1 G2
+#[tokio::test(flavor = "multi_thread")]
+async fn through_phoenix_and_beside_it_the_same_preflights_need_no_session() {
+    let front = Front::of(site(), ROUTES).await;
+    let fields =
+        [("origin", "https://a.example".to_owned()), ("access-control-request-method", "PUT".to_owned())];
+    for (target, status) in
+        [("/own/x", 200), ("/members/x?id=1", 401), ("/staff/x", 401), ("/open/x", 200), ("/x", 200)]
+    {
+        let (method, host, client) = (&Method::OPTIONS, "app.example.com", "203.0.113.1");
+        let asked = Asked { method, host, target, fields: &fields, client };
+        let (through, beside) = (front.through(&asked).await, front.asked_about(&asked).await);
+        assert_eq!(through, beside, "{target}");
+        assert_eq!(through.0, status, "{target}");
+    }
+    // With a body it is none.
+    let call = front.node.client.request(Method::OPTIONS, "/api/phoenix/verify");
+    let call = call.header("x-forwarded-method", "OPTIONS").header("x-forwarded-uri", "/own/x");
+    let call = call.header("x-forwarded-host", "app.example.com").header("x-forwarded-for", "203.0.113.1");
+    let call = fields.iter().fold(call, |call, (name, value)| call.header(name, value));
+    assert_eq!(answered(call.body("id=1")).await.status, 401);
     front.stop().await;
 }
 
