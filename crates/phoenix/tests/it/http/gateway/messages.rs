@@ -201,6 +201,15 @@ async fn what_could_be_read_as_two_requests_is_sent_as_none() {
         );
         assert!(!seen.head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r'), "{seen:?}");
     }
+    // One length that is said twice is one.
+    let mut wire = front.wire().await;
+    let twice = "Content-Length: 5\r\nContent-Length: 5\r\nConnection: close\r\n";
+    wire.write(format!("POST /x HTTP/1.1\r\nHost: a\r\n{twice}\r\nhello")).await;
+    assert!(wire.rest().await.starts_with("HTTP/1.1 200 "));
+    let (seen, length) = (front.seen(), String::from("content-length"));
+    let lengths: Vec<_> =
+        seen.headers.iter().filter(|(name, _)| name.to_ascii_lowercase() == length).collect();
+    assert_eq!((lengths.len(), lengths[0].1.as_str(), seen.body.as_slice()), (1, "5", &b"hello"[..]));
     front.stop().await;
 }
 
