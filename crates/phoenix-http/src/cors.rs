@@ -64,21 +64,20 @@ pub(crate) fn remove(headers: &mut HeaderMap) {
 pub(crate) struct Cors {
     /// The page's origin, if it is allowed.
     origin: Option<HeaderValue>,
-    /// Whether the answer depends on the origin.
+    /// Whether the answer depends on the origin, also where none was sent: a cache must not give an answer without our
+    /// headers to a page that may read it.
     varies: bool,
 }
 
 impl Cors {
     /// Looks whether the request's origin is one of these.
     pub(crate) fn of<'a>(headers: &HeaderMap, mut allowed: impl Iterator<Item = &'a str>) -> Self {
-        let mut varies = false;
-        let origin = headers.get(ORIGIN).filter(|origin| {
-            allowed.any(|allowed| {
-                varies = true;
-                origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes())
-            })
-        });
-        Self { origin: origin.cloned(), varies }
+        let Some(first) = allowed.next() else { return Self::default() };
+        let sent = headers.get(ORIGIN);
+        let is_sent =
+            |allowed: &str| sent.is_some_and(|o| o.as_bytes().eq_ignore_ascii_case(allowed.as_bytes()));
+        let is_allowed = sent.is_some() && (is_sent(first) || allowed.any(is_sent));
+        Self { origin: sent.filter(|_| is_allowed).cloned(), varies: true }
     }
 
     /// Marks an answer.
@@ -152,6 +151,18 @@ mod tests {
             assert_eq!(headers[VARY], "Origin", "{origin}");
         }
         assert!(answered("https://app.example.com", &[]).is_empty(), "refused by default");
+    }
+
+    #[test]
+    fn an_answer_that_could_be_readable_says_so_also_to_who_sent_no_origin() {
+        let answered = |allowed: &[&str]| {
+            let mut headers = HeaderMap::new();
+            Cors::of(&HeaderMap::new(), allowed.iter().copied()).put(&mut headers);
+            headers
+        };
+        let headers = answered(&ALLOWED);
+        assert_eq!((headers.len(), &headers[VARY]), (1, &HeaderValue::from_static("Origin")));
+        assert!(answered(&[]).is_empty(), "it depends on nothing");
     }
 
     #[test]

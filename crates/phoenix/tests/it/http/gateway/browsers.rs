@@ -240,6 +240,19 @@ async fn a_preflight_with_a_body_of_no_told_length_is_none_in_http2_either() {
     front.stop().await;
 }
 
+// spec: G1
+#[tokio::test(flavor = "multi_thread")]
+async fn what_some_pages_may_read_is_kept_apart_by_caches_whoever_asked_first() {
+    let front = front().await;
+    for path in [ME, "/shared/x"] {
+        assert!(varies(&answered(front.node.client.get(path)).await), "{path}");
+    }
+    for path in ["/closed/x", "/members/x", "/x"] {
+        assert!(!varies(&answered(front.node.client.get(path)).await), "{path}");
+    }
+    front.stop().await;
+}
+
 /// Where a request says it comes from, and whether our cookie counts in an unsafe one.
 const ORIGINS: [(&[(&str, &str)], bool); 8] = [
     (&[("origin", EVIL)], false),
