@@ -17,8 +17,10 @@ use hyper::body::Body as HttpBody;
 /// What pages of an allowed origin may send.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 /// What they may read beyond what every page may.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("RateLimit, RateLimit-Policy, Retry-After, X-Request-ID, X-Response-Time");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "RateLimit, RateLimit-Policy, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, \
+         X-Request-ID, X-Response-Time",
+);
 /// How long a browser need not ask again, in seconds. Chromium allows 2 hours at most.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 /// Longest list of headers in a preflight that is repeated, in bytes.
@@ -163,6 +165,19 @@ mod tests {
         let headers = answered(&ALLOWED);
         assert_eq!((headers.len(), &headers[VARY]), (1, &HeaderValue::from_static("Origin")));
         assert!(answered(&[]).is_empty(), "it depends on nothing");
+    }
+
+    #[test]
+    fn pages_may_read_all_that_is_told_of_limits() {
+        let exposed = answered("https://app.example.com", &ALLOWED);
+        let exposed = exposed[ACCESS_CONTROL_EXPOSE_HEADERS].to_str().expect("text").to_owned();
+        let names: Vec<&str> = exposed.split(", ").collect();
+        for name in
+            ["RateLimit", "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"]
+        {
+            assert!(names.contains(&name), "{exposed}");
+        }
+        assert!(names.iter().all(|name| !name.is_empty() && !name.contains(' ')), "{exposed}");
     }
 
     #[test]
