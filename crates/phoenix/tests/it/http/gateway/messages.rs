@@ -215,6 +215,22 @@ async fn what_could_be_read_as_two_requests_is_sent_as_none() {
 
 // spec: G1
 #[tokio::test(flavor = "multi_thread")]
+async fn methods_that_are_not_passed_on_are_refused_with_those_that_are() {
+    let front = Front::new(Backend::Sqlite).await;
+    for method in ["TRACE", "delete"] {
+        let mut wire = front.wire().await;
+        wire.write(format!("{method} /x HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let head = wire.head().await.to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 405 "), "{head}");
+        assert!(head.contains("\r\nallow: get, head, post, put, patch, delete, options\r\n"), "{head}");
+        assert!(!head.contains("proxy-status"), "it is no answer of the application: {head}");
+    }
+    assert_eq!(front.app.requests(), 0);
+    front.stop().await;
+}
+
+// spec: G1
+#[tokio::test(flavor = "multi_thread")]
 async fn http2_carries_bodies_and_many_requests_at_once() {
     let front = Front::new(Backend::Sqlite).await;
     let stream = TcpStream::connect(front.node.address).await.unwrap();
