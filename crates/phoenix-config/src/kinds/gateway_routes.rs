@@ -4,14 +4,14 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     Boolean, Choice, List, Text, gateway_headers,
-    gateway_parts::{Cors, DEADLINE, IDLE, MAX_BODY, Shown, table},
+    gateway_parts::{Cors, DEADLINE, IDLE, MAX_BODY, Method, Shown, table},
     limit_parts::NONE,
     role::RoleName,
     tables::{Fields, entries, value_of},
 };
 use crate::{
     setting::{Kind, Literal, Raw, Refusal},
-    values::{AmbiguousPaths, GatewayRoute, HttpMethod, RouteAuth, RouteClass, RouteCors},
+    values::{AmbiguousPaths, GatewayRoute, RouteAuth, RouteClass, RouteCors},
 };
 
 /// Most routes in a configuration.
@@ -40,7 +40,7 @@ const HOST: Text = Text {
     max_bytes: 255,
     what: "a host such as \"app.example.com\", or \"*.example.com\" for all below it",
 };
-const METHODS: List<Choice<HttpMethod>> = List { of: Choice::NEW, max: 7 };
+const METHODS: List<Method> = List { of: Method, max: 7 };
 const PATH: Text = Text { max_bytes: 256, what: "a path such as \"/tasks/{id}\" or \"/files/{*rest}\"" };
 const AUTH: Choice<RouteAuth> = Choice::NEW;
 const ROLES: List<RoleName> = List { of: RoleName, max: 32 };

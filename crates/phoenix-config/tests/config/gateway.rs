@@ -110,6 +110,8 @@ const MISTAKES: &[Mistake] = &[
     ("upstreams.api.servers = [\"a:80\"]", "upstreams.api.servers", "[\"a:80\"]", "starts with http://", "an origin"),
     ("upstreams.api = { servers = [\"http://a\"], port = 1 }", "upstreams.api.port", "", "there is no such setting", "servers, audience"),
     ("routes = [{ auth = \"required\" }]", "routes[1]", "", "\"path\" is missing", "/tasks/{id}"),
+    ("routes = [{ path = \"/x\", methods = [\"GET\", \"get\"] }]", "routes[1].methods", "[\"GET\", \"get\"]", "entry 2 is refused: methods are written in capitals", "write \"GET\""),
+    ("routes = [{ path = \"/x\", methods = [\"GTE\"] }]", "routes[1].methods", "[\"GTE\"]", "not one of the words", "\"HEAD\" or"),
     ("routes = [{ path = \"/x\", auth = \"yes\" }]", "routes[1].auth", "\"yes\"", "not one of the words", "\"required\" or"),
     ("routes = [{ path = \"/x\", auth = \"optional\", roles = [\"admin\"] }]", "routes[1].auth", "\"optional\"", "only who is signed in", "auth = \"required\""),
     ("routes = [{ path = \"/x\", auth = \"none\", roles = [\"admin\"] }]", "routes[1].auth", "\"none\"", "only who is signed in", "auth = \"required\""),

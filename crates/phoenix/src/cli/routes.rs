@@ -9,7 +9,7 @@ use phoenix_config::{ByteSize, Config, LimitClass, Loaded, duration_text};
 use phoenix_http::gateway::path::{check_query, normalise};
 use phoenix_http::gateway::{
     Access, ClassOf, CorsRule, Explanation, HeaderChanges, Owner, Preflights, Reading, Route, RouteTable,
-    UpstreamId,
+    UpstreamId, is_host,
 };
 use phoenix_http::limits::LimitRules;
 use serde_json::{Value, json};
@@ -74,6 +74,12 @@ pub(super) fn run(sources: &SourceArgs, command: &RoutesCommand) -> Result<(), F
 fn test(gateway: &Gateway, args: &TestArgs) -> Result<(), Failure> {
     let method = Method::from_bytes(args.method.to_ascii_uppercase().as_bytes())
         .map_err(|_invalid| Failure::wrong("this is not a method; write one such as GET"))?;
+    if let Some(host) = args.host.as_deref().filter(|host| !is_host(host)) {
+        let text = format!(
+            "answered with 400, malformed-request: {host:?} is not a host; write one such as app.example.com"
+        );
+        return Err(Failure::wrong(text));
+    }
     let (written, query) = args.path.split_once('?').unwrap_or((&args.path, ""));
     let path = normalise(written).and_then(|path| check_query(query).map(|()| path));
     let path = path.map_err(|error| Failure::wrong(format!("answered with 400, malformed-path: {error}")))?;

@@ -167,6 +167,10 @@ async fn what_has_no_normal_form_ends_with_2_and_so_does_a_wrong_configuration()
         phoenix.run(&["routes", "test", "GET", path]).await.failed(2, &["malformed-path", reason]);
     }
     phoenix.run(&["routes", "test", "G E T", "/"]).await.failed(2, &["not a method"]);
+    for host in ["bad host!", "a,b", "a..", ""] {
+        let arguments = ["routes", "test", "--host", host, "GET", "/"];
+        phoenix.run(&arguments).await.failed(2, &["malformed-request", "not a host", "app.example.com"]);
+    }
     let alone = phoenix.run(&["routes", "test", "GET", "/x"]).await.succeeded();
     assert!(alone.contains("404 not-found: no upstream is configured"), "{alone}");
     let broken = "[[gateway.routes]]\npath = \"/x\"\nclass = \"y\"\n[[gateway.routes]]\npath = \"/x\"\nupstream = \"z\"\n";
