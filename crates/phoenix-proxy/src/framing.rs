@@ -114,17 +114,14 @@ fn host(parts: &mut request::Parts) -> Result<(), FramingError> {
 ///
 /// The same as `phoenix_http::gateway::is_host`, which knows what other proxies ask about.
 fn authority(text: &[u8]) -> Result<(), FramingError> {
-    let (is_host, port) = match text.strip_prefix(b"[") {
-        Some(rest) => {
-            let end = rest.iter().position(|byte| *byte == b']').ok_or(FramingError::Host)?;
-            let (address, port) = rest.split_at(end);
-            (is_ipv6(address), port.strip_prefix(b"]").unwrap_or_default())
-        }
-        None => {
-            let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
-            let (name, port) = text.split_at(end);
-            (is_name(name), port)
-        }
+    let (is_host, port) = if let Some(rest) = text.strip_prefix(b"[") {
+        let end = rest.iter().position(|byte| *byte == b']').ok_or(FramingError::Host)?;
+        let (address, port) = rest.split_at(end);
+        (is_ipv6(address), port.strip_prefix(b"]").unwrap_or_default())
+    } else {
+        let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
+        let (name, port) = text.split_at(end);
+        (is_name(name), port)
     };
     let is_port = port.is_empty() || port.strip_prefix(b":").is_some_and(is_port);
     if is_host && is_port { Ok(()) } else { Err(FramingError::Host) }
@@ -133,12 +130,9 @@ fn authority(text: &[u8]) -> Result<(), FramingError> {
 /// Labels with one dot between them, and perhaps one at the end. One pass: this is asked for every request.
 fn is_name(name: &[u8]) -> bool {
     let mut is_after_dot = true;
-    let is_made_of_labels = name.iter().all(|byte| match byte {
-        b'.' => !std::mem::replace(&mut is_after_dot, true),
-        _ => {
-            is_after_dot = false;
-            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
-        }
+    let is_made_of_labels = name.iter().all(|byte| {
+        let was_after_dot = std::mem::replace(&mut is_after_dot, *byte == b'.');
+        if is_after_dot { !was_after_dot } else { byte.is_ascii_alphanumeric() || b"-_".contains(byte) }
     });
     is_made_of_labels && (1..=NAME_BYTES).contains(&name.len())
 }
