@@ -335,8 +335,11 @@ fn proxies_send_phoenix_its_own_paths_and_what_is_below_them() -> Result<()> {
         let manager =
             &envoy["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
         let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array().context("routes")?;
-        let ours: Vec<&Value> =
-            routes.iter().filter(|route| route["route"]["cluster"] == "phoenix").map(|r| &r["match"]).collect();
+        let ours: Vec<&Value> = routes
+            .iter()
+            .filter(|route| route["route"]["cluster"] == "phoenix")
+            .map(|r| &r["match"])
+            .collect();
         assert!(ours.len() >= 7, "{ours:?}");
         for route in ours {
             let prefix = route["prefix"].as_str();
