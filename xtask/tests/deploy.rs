@@ -319,6 +319,36 @@ fn traefik_removes_every_spelling_that_an_application_could_take_for_ours() -> R
     Ok(())
 }
 
+/// Not `/api/admin/users-export`, which is the application's.
+#[test]
+fn proxies_send_phoenix_its_own_paths_and_what_is_below_them() -> Result<()> {
+    let rule = &one("deploy/traefik/dynamic.yml")?["http"]["routers"]["phoenix"]["rule"];
+    let rule = rule.as_str().context("a rule")?;
+    let prefix = Regex::new("[^!]PathPrefix\\(`([^`]*)`\\)")?;
+    let prefixes: Vec<&str> = prefix.captures_iter(rule).map(|found| found.extract::<1>().1[0]).collect();
+    assert!(prefixes.len() >= 6 && prefixes.iter().all(|path| path.ends_with('/')), "{prefixes:?}");
+    for path in ["users", "blocks", "security-events"] {
+        assert!(rule.contains(&format!("|| Path(`/api/admin/{path}`)")), "{rule}");
+    }
+    for file in ["envoy-http.yaml", "envoy-grpc.yaml"] {
+        let envoy = one(&format!("deploy/envoy/{file}"))?;
+        let manager =
+            &envoy["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array().context("routes")?;
+        let ours: Vec<&Value> = routes
+            .iter()
+            .filter(|route| route["route"]["cluster"] == "phoenix")
+            .map(|r| &r["match"])
+            .collect();
+        assert!(ours.len() >= 7, "{ours:?}");
+        for route in ours {
+            let prefix = route["prefix"].as_str();
+            assert!(prefix.is_none_or(|prefix| prefix.ends_with('/')), "{file}: {route}");
+        }
+    }
+    Ok(())
+}
+
 /// The cluster of an Envoy configuration with this name.
 fn cluster<'a>(envoy: &'a Value, name: &str) -> Result<&'a Value> {
     let clusters = envoy["static_resources"]["clusters"].as_array().context("clusters")?;

@@ -392,7 +392,8 @@ section! {
         /// What holds for which requests: `[[gateway.routes]]` and below it `path` and what is not as by default.
         ///
         /// `{id}` is any one part of a path, `{*rest}` at its end anything or nothing. The most specific route counts,
-        /// in any order. What has no route goes to the upstream `default`, with `auth = "optional"`. The environment and
+        /// in any order. What has no route goes to the upstream `default`, with `auth = "optional"`. Preflights (CORS) of a
+        /// route with `auth = "required"` or `roles` need a session, too, unless `cors` is written. The environment and
         /// the command line hold them as a TOML array of tables, in place of all that the file has.
         routes: Vec<GatewayRoute> = "gateway.routes", "PHOENIX_GATEWAY_ROUTES", GatewayRoutes => "[]";
         /// How long an assertion counts that tells an application who is asking.

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{ORIGIN, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Incoming};
 use phoenix_auth::model::{TokenHash, UserAgent};
 use phoenix_auth::ops::{Authenticated, ClientInfo, Credential, Rejection, Verdict};
 use tower::ServiceExt;
@@ -35,7 +35,7 @@ use crate::extract::{Identity, RequestContext};
 use crate::forward_auth::{Asks, Described};
 use crate::gateway::path::check_query;
 use crate::gateway::{
-    self, CorsRule, Forward, ForwardFailure, Forwarded, Forwarding, Names, Owner, PathError, Route, Telling,
+    self, Forward, ForwardFailure, Forwarded, Forwarding, Names, Owner, PathError, Route, Telling,
 };
 use crate::header_values::{RequestIds, X_REQUEST_ID};
 use crate::json;
@@ -183,7 +183,7 @@ impl Shared {
     }
 
     /// Steps 4 to 8 as far as they need no waiting.
-    pub(crate) fn steps_from_memory<B>(
+    pub(crate) fn steps_from_memory<B: HttpBody>(
         &self,
         peer: Peer,
         request: &Request<B>,
@@ -306,8 +306,7 @@ impl Shared {
             Owner::Unclear => return Err(ambiguous()),
             Owner::Application => {}
         }
-        let asked_for = || requested_host(request.uri(), request.headers());
-        let host = if table.reads_hosts() { asked_for() } else { None };
+        let host = gateway::asked_for(request)?;
         let found = table.find(host, request.method(), path).map_err(|_| ambiguous())?;
         Ok(Some(Arc::clone(found)))
     }
@@ -498,7 +497,7 @@ impl Shared {
 
     /// Steps 4 to 9 of a request to the application as far as they could not be done at once, and what its route asks of
     /// callers: whether it may go on, and whom the application is told about.
-    pub(crate) async fn judge_for_app<B>(
+    pub(crate) async fn judge_for_app<B: HttpBody>(
         &self,
         request: &Request<B>,
         cold: &mut Cold,
@@ -646,7 +645,7 @@ impl Shared {
             Ok(answer) => {
                 let mut response = answer.map(Body::Forwarded);
                 let headers = response.headers_mut();
-                if route.cors != CorsRule::Application {
+                if route.cors.is_ours() {
                     cors::remove(headers);
                 }
                 route.response_headers.apply(headers);

@@ -7,15 +7,16 @@ use axum::response::IntoResponse;
 use foldhash::quality::RandomState;
 use http::header::{ACCEPT_LANGUAGE, HeaderName, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Response};
+use hyper::body::Body as HttpBody;
 use phoenix_auth::ops::{Authenticated, Verdict};
 
 use crate::body::Body;
 use crate::client_ip::ClientIp;
 use crate::cookie::CookieForm;
-use crate::cors::{Cors, is_preflight};
+use crate::cors::{Cors, has_body, is_preflight};
 use crate::credentials::{Carrier, Kept};
 use crate::extract::Identity;
-use crate::gateway::{Access, ClassOf, CorsRule, Route};
+use crate::gateway::{Access, ClassOf, Preflights, Route};
 use crate::limits::Gate;
 use crate::problem::{Kind, Problem};
 use crate::routes;
@@ -51,13 +52,17 @@ impl Place {
     }
 
     /// Whether it matters who the caller is. Browsers send preflights without saying so.
-    pub(crate) fn asks_who<B>(&self, request: &Request<B>) -> bool {
+    pub(crate) fn asks_who<B: HttpBody>(&self, request: &Request<B>) -> bool {
         match self {
             Self::Ours => true,
             Self::App(route) => {
-                let passes =
-                    route.cors == CorsRule::Application && is_preflight(request.method(), request.headers());
-                route.access != Access::Open && !passes
+                let passes = || match route.preflights() {
+                    Preflights::LikeOthers | Preflights::Answered => false,
+                    Preflights::PassWithoutBody => !has_body(request),
+                    Preflights::Pass => true,
+                };
+                let is_preflight = is_preflight(request.method(), request.headers());
+                route.access != Access::Open && !(is_preflight && passes())
             }
         }
     }
@@ -75,7 +80,7 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    pub(crate) fn of_app<B>(request: &Request<B>, place: &Place, route: &Route) -> Self {
+    pub(crate) fn of_app<B: HttpBody>(request: &Request<B>, place: &Place, route: &Route) -> Self {
         let asks_who = place.asks_who(request);
         // An upgrade goes past what browsers ask before they let a page read.
         let is_guarded =
@@ -146,7 +151,7 @@ pub(crate) fn preflight_of_app<B>(
     route: &Route,
     cors: &Cors,
 ) -> Option<Response<Body>> {
-    if route.cors == CorsRule::Application || !is_preflight(request.method(), request.headers()) {
+    if !route.cors.is_ours() || !is_preflight(request.method(), request.headers()) {
         return None;
     }
     let answer = cors.preflight(request.headers());

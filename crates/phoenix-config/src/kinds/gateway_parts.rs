@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::{Bytes, Choice, FilePath, Integer, List, Span, Text, WebOrigin, text};
 use crate::{
     setting::{Kind, Literal, Raw, Refusal},
-    values::{ByteSize, Origin, RouteCors, UpstreamProtocol},
+    values::{ByteSize, HttpMethod, Origin, RouteCors, UpstreamProtocol},
 };
 
 /// The upstream that `gateway.upstream` describes.
@@ -78,6 +78,36 @@ impl Kind<String> for HealthPath {
     }
 }
 
+/// A method as it is sent, in capitals: with small letters it is another one (RFC 9110 section 9.1).
+pub(super) struct Method;
+
+impl Method {
+    const ANY_CASE: Choice<HttpMethod> = Choice::NEW;
+}
+
+impl Kind<HttpMethod> for Method {
+    fn parse(&self, raw: &Raw<'_>) -> Result<HttpMethod, Refusal> {
+        let method = Self::ANY_CASE.parse(raw)?;
+        match raw.as_text() {
+            Some(text) if text != method.as_str() => Err(Refusal::because("methods are written in capitals")
+                .remedy(format!("write \"{}\"", method.as_str()))),
+            Some(_) | None => Ok(method),
+        }
+    }
+
+    fn show(&self, value: &HttpMethod) -> Option<Literal> {
+        Self::ANY_CASE.show(value)
+    }
+
+    fn describe(&self) -> String {
+        Self::ANY_CASE.describe()
+    }
+
+    fn schema(&self) -> Json {
+        Self::ANY_CASE.schema()
+    }
+}
+
 /// `"application"`, or origins.
 pub(super) struct Cors;
 
@@ -100,6 +130,7 @@ impl Kind<RouteCors> for Cors {
 
     fn show(&self, value: &RouteCors) -> Option<Literal> {
         match value {
+            RouteCors::Unstated => None,
             RouteCors::Application => Some(Literal::Text(Self::APPLICATION.to_owned())),
             RouteCors::Origins(origins) => Self::ORIGINS.show(origins),
         }

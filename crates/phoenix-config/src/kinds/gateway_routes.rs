@@ -4,14 +4,14 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     Boolean, Choice, List, Text, gateway_headers,
-    gateway_parts::{Cors, DEADLINE, IDLE, MAX_BODY, Shown, table},
+    gateway_parts::{Cors, DEADLINE, IDLE, MAX_BODY, Method, Shown, table},
     limit_parts::NONE,
     role::RoleName,
     tables::{Fields, entries, value_of},
 };
 use crate::{
     setting::{Kind, Literal, Raw, Refusal},
-    values::{AmbiguousPaths, GatewayRoute, HttpMethod, RouteAuth, RouteClass, RouteCors},
+    values::{AmbiguousPaths, GatewayRoute, RouteAuth, RouteClass, RouteCors},
 };
 
 /// Most routes in a configuration.
@@ -40,7 +40,7 @@ const HOST: Text = Text {
     max_bytes: 255,
     what: "a host such as \"app.example.com\", or \"*.example.com\" for all below it",
 };
-const METHODS: List<Choice<HttpMethod>> = List { of: Choice::NEW, max: 7 };
+const METHODS: List<Method> = List { of: Method, max: 7 };
 const PATH: Text = Text { max_bytes: 256, what: "a path such as \"/tasks/{id}\" or \"/files/{*rest}\"" };
 const AUTH: Choice<RouteAuth> = Choice::NEW;
 const ROLES: List<RoleName> = List { of: RoleName, max: 32 };
@@ -125,7 +125,7 @@ fn route(value: &Literal, path: String) -> Result<GatewayRoute, Refusal> {
         same_origin: fields.read("same_origin", &Boolean).unwrap_or(true),
         keep_credentials: fields.read("keep_credentials", &Boolean).unwrap_or(false),
         keep_host: fields.read("keep_host", &Boolean).unwrap_or(true),
-        cors: fields.read("cors", &Cors).unwrap_or(RouteCors::Application),
+        cors: fields.read("cors", &Cors).unwrap_or(RouteCors::Unstated),
         ambiguous_paths: fields.read("ambiguous_paths", &AMBIGUOUS).unwrap_or(AmbiguousPaths::Refuse),
         request_headers: gateway_headers::read(&mut fields, "request_headers"),
         response_headers: gateway_headers::read(&mut fields, "response_headers"),
@@ -197,7 +197,7 @@ fn shown(route: &GatewayRoute) -> Literal {
         Boolean.show(same_origin).filter(|_| !same_origin),
         Boolean.show(keep_credentials).filter(|_| *keep_credentials),
         Boolean.show(keep_host).filter(|_| !keep_host),
-        Cors.show(cors).filter(|_| *cors != RouteCors::Application),
+        Cors.show(cors),
         AMBIGUOUS.show(ambiguous_paths).filter(|_| *ambiguous_paths != AmbiguousPaths::Refuse),
         gateway_headers::show(request_headers),
         gateway_headers::show(response_headers),

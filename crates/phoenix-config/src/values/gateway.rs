@@ -119,6 +119,8 @@ pub enum RouteClass {
 /// Who answers questions of browsers about other origins (CORS).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteCors {
+    /// Nothing is written: the application, which gets preflights only where nobody must be signed in.
+    Unstated,
     /// The application. Written `application`.
     Application,
     /// Phoenix: these origins may, or nobody.

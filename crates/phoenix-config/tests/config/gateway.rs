@@ -48,7 +48,7 @@ fn a_route_of_which_only_the_path_is_written_is_optional_and_safe() {
         same_origin: true,
         keep_credentials: false,
         keep_host: true,
-        cors: RouteCors::Application,
+        cors: RouteCors::Unstated,
         ambiguous_paths: AmbiguousPaths::Refuse,
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
@@ -61,6 +61,8 @@ fn a_route_of_which_only_the_path_is_written_is_optional_and_safe() {
     let class = |class: RouteClass| GatewayRoute { class, ..expected.clone() };
     assert_eq!(route("path = '/x'\nclass = 'none'"), class(RouteClass::Unlimited));
     assert_eq!(route("path = '/x'\nclass = 'ai'"), class(RouteClass::Named("ai".to_owned())));
+    let application = GatewayRoute { cors: RouteCors::Application, ..expected.clone() };
+    assert_eq!(route("path = '/x'\ncors = 'application'"), application, "said is other than not said");
     let nobody = GatewayRoute { cors: RouteCors::Origins(Vec::new()), ..expected.clone() };
     assert_eq!(route("path = '/x'\ncors = []"), nobody);
     let headers = "request_headers = { set = { X-Tenant = 'a b', x-y = '1' }, remove = ['Accept-Language'] }";
@@ -108,6 +110,8 @@ const MISTAKES: &[Mistake] = &[
     ("upstreams.api.servers = [\"a:80\"]", "upstreams.api.servers", "[\"a:80\"]", "starts with http://", "an origin"),
     ("upstreams.api = { servers = [\"http://a\"], port = 1 }", "upstreams.api.port", "", "there is no such setting", "servers, audience"),
     ("routes = [{ auth = \"required\" }]", "routes[1]", "", "\"path\" is missing", "/tasks/{id}"),
+    ("routes = [{ path = \"/x\", methods = [\"GET\", \"get\"] }]", "routes[1].methods", "[\"GET\", \"get\"]", "entry 2 is refused: methods are written in capitals", "write \"GET\""),
+    ("routes = [{ path = \"/x\", methods = [\"GTE\"] }]", "routes[1].methods", "[\"GTE\"]", "not one of the words", "\"HEAD\" or"),
     ("routes = [{ path = \"/x\", auth = \"yes\" }]", "routes[1].auth", "\"yes\"", "not one of the words", "\"required\" or"),
     ("routes = [{ path = \"/x\", auth = \"optional\", roles = [\"admin\"] }]", "routes[1].auth", "\"optional\"", "only who is signed in", "auth = \"required\""),
     ("routes = [{ path = \"/x\", auth = \"none\", roles = [\"admin\"] }]", "routes[1].auth", "\"none\"", "only who is signed in", "auth = \"required\""),

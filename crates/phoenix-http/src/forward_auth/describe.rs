@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::{Asks, Described, Original, VERIFY};
+use crate::gateway::is_host;
 use crate::problem::{Kind, Problem};
 
 const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -69,6 +70,16 @@ impl Original {
         // too (`phoenix_proxy::check_framing`).
         if self.method.as_str().bytes().any(|letter| letter.is_ascii_lowercase()) {
             return Err(Kind::MethodNotAllowed.into());
+        }
+        // The host decides which rules hold here, and the application reads it anew.
+        let mut hosts = self.headers.get_all(HOST).iter();
+        match (hosts.next(), hosts.next()) {
+            (Some(_), Some(_)) => return Err(unreadable("The request names two hosts.".to_owned())),
+            (Some(host), None) if !host.to_str().is_ok_and(is_host) => {
+                let detail = "The host must be a name or an address, and perhaps a port.";
+                return Err(unreadable(detail.to_owned()));
+            }
+            (Some(_) | None, None) | (None, Some(_)) => {}
         }
         self.mark_upgrade();
         Ok(self)
@@ -137,18 +148,13 @@ fn read_target(bytes: &[u8]) -> Result<PathAndQuery, Problem> {
 
 /// Where the header names no host, it is the one told beside it.
 fn set_host(headers: &mut HeaderMap, host: Option<&[u8]>) -> Result<(), Problem> {
-    let mut hosts = headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next(), host) {
-        (Some(_), Some(_), _) => Err(unreadable("The request names two hosts.".to_owned())),
-        (None, _, Some(host)) => {
-            let value = HeaderValue::from_bytes(host);
-            let value =
-                value.map_err(|_| unreadable("The host that the proxy asks about is none.".to_owned()))?;
-            headers.insert(HOST, value);
-            Ok(())
-        }
-        (Some(_), None, _) | (None, _, None) => Ok(()),
+    if let Some(host) = host.filter(|_| !headers.contains_key(HOST)) {
+        let value = HeaderValue::from_bytes(host);
+        let value =
+            value.map_err(|_| unreadable("The host that the proxy asks about is none.".to_owned()))?;
+        headers.insert(HOST, value);
     }
+    Ok(())
 }
 
 fn unreadable(detail: String) -> Problem {
@@ -247,6 +253,32 @@ mod tests {
         assert_eq!(read(Asks::Forwarded, VERIFY, &pairs).err(), Some(Kind::MethodNotAllowed));
         let twice = [("x-forwarded-proto", "https"), ("x-forwarded-proto", "http")];
         assert!(read(Asks::EnvoyHttp, "/api/phoenix/verify/", &twice).is_err());
+    }
+
+    #[test]
+    fn a_host_that_could_be_read_as_another_one_is_refused_whoever_tells_it() {
+        for host in
+            ["admin.example.com,pub", "pub, admin.example.com", "a..", ".a", "u@a", "a:", "a b", "", "[::1"]
+        {
+            let caddy = [CADDY[0], ("x-forwarded-host", host), CADDY[2], ("host", "a")];
+            let nginx = [("host", host), NGINX[1], NGINX[2]];
+            for (asks, pairs) in [
+                (Asks::Forwarded, &caddy[..]),
+                (Asks::Nginx, &nginx[..]),
+                (Asks::EnvoyHttp, &nginx[..]),
+                (Asks::EnvoyGrpc, &nginx[..]),
+            ] {
+                let refused = read(asks, "/api/phoenix/verify/x", pairs).err();
+                assert_eq!(refused, Some(Kind::MalformedRequest), "{asks:?} {host:?}");
+            }
+            let (method, target, headers) = (&b"GET"[..], &b"/"[..], Ok(HeaderMap::new()));
+            let (is_https, source, host) = (true, None, Some(host.as_bytes()));
+            let described = Described { method, target, host, is_https, source, headers };
+            let refused = Original::of_described(described).err().map(|problem| problem.kind());
+            assert_eq!(refused, Some(Kind::MalformedRequest), "{host:?}");
+        }
+        let twice = [&NGINX[..], &[("host", "b")]].concat();
+        assert_eq!(read(Asks::Nginx, VERIFY, &twice).err(), Some(Kind::MalformedRequest), "two hosts");
     }
 
     #[test]

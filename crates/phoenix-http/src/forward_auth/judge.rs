@@ -6,12 +6,12 @@ use arc_swap::Guard;
 use bytes::Bytes;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Empty;
 
 use super::{Described, Original, spelling};
 use crate::answer::Trace;
 use crate::client_ip::{ClientIp, Peer, speaks_for_others};
-use crate::cookie::requested_host;
-use crate::gateway::{ClassOf, Owner, Route};
+use crate::gateway::{self, ClassOf, Owner, Route};
 use crate::limits::{Asked, Gate, tell};
 use crate::problem::{Kind, Problem};
 use crate::stack::Shared;
@@ -84,7 +84,7 @@ impl Shared {
         original: &Original,
         trace: &mut Trace,
     ) -> Result<Response<Bytes>, Problem> {
-        let mut request = Request::new(());
+        let mut request = Request::new(Empty::<Bytes>::new());
         request.method_mut().clone_from(&original.method);
         *request.uri_mut() = original.target.clone().into();
         request.headers_mut().clone_from(&original.headers);
@@ -117,7 +117,7 @@ impl Shared {
     }
 
     /// The application's route that a request belongs to.
-    fn route_beside(&self, request: &Request<()>) -> Result<Arc<Route>, Problem> {
+    fn route_beside<B>(&self, request: &Request<B>) -> Result<Arc<Route>, Problem> {
         let ambiguous = || {
             Problem::new(Kind::AmbiguousPath)
                 .detail("Applications may take this path for another one, to which other rules apply.")
@@ -128,7 +128,7 @@ impl Shared {
             Owner::Unclear => return Err(ambiguous()),
             Owner::Application => {}
         }
-        let host = requested_host(request.uri(), request.headers());
+        let host = gateway::asked_for(request)?;
         table.find(host, request.method(), path).cloned().map_err(|_| ambiguous())
     }
 

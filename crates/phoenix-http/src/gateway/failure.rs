@@ -2,7 +2,7 @@
 //! cause, and `Proxy-Status` (RFC 9209) for programs.
 
 use axum::response::IntoResponse;
-use http::header::CONNECTION;
+use http::header::{ALLOW, CONNECTION};
 use http::{HeaderName, HeaderValue, Response, Version};
 
 use super::port::ForwardFailure;
@@ -10,12 +10,18 @@ use crate::body::Body;
 use crate::problem::{Kind, Problem};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// What is passed on, of the methods that applications know. Others are, too, but have no end.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// The answer in place of the application's, to a request of this version.
 pub(crate) fn answer(failure: ForwardFailure, version: Version) -> Response<Body> {
     let (problem, status) = describe(failure);
     let mut response = problem.into_response().map(Body::Routed);
-    response.headers_mut().insert(PROXY_STATUS, HeaderValue::from_static(status));
+    match status {
+        Some(status) => response.headers_mut().insert(PROXY_STATUS, HeaderValue::from_static(status)),
+        // RFC 9110 section 15.5.6.
+        None => response.headers_mut().insert(ALLOW, METHODS),
+    };
     // In HTTP/2 each request has a stream of its own, and this field is forbidden (RFC 9113 section 8.2.2).
     if is_in_doubt(failure) && version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -41,16 +47,21 @@ fn is_in_doubt(failure: ForwardFailure) -> bool {
     }
 }
 
-fn describe(failure: ForwardFailure) -> (Problem, &'static str) {
+/// The problem, and the status for programs unless the refusal is Phoenix's own and none of a request to the application.
+fn describe(failure: ForwardFailure) -> (Problem, Option<&'static str>) {
     let (kind, detail, status) = words(failure);
     let problem = Problem::new(kind).detail(detail);
     (if kind == Kind::AppDown { problem.soon() } else { problem }, status)
 }
 
 /// The problem, what it is in this case, and `Proxy-Status`.
-fn words(failure: ForwardFailure) -> (Kind, &'static str, &'static str) {
+fn words(failure: ForwardFailure) -> (Kind, &'static str, Option<&'static str>) {
     use ForwardFailure as F;
-    match failure {
+    let (kind, detail, status) = match failure {
+        F::Method => {
+            let detail = "CONNECT, TRACE and methods with small letters are not passed on.";
+            return (Kind::MethodNotAllowed, detail, None);
+        }
         F::NoneUp => (
             Kind::AppDown,
             "No server of the application is up. Phoenix looks again every few seconds.",
@@ -107,17 +118,13 @@ fn words(failure: ForwardFailure) -> (Kind, &'static str, &'static str) {
             "phoenix; error=http_upgrade_failed",
         ),
         F::Malformed(what) => (Kind::MalformedRequest, what, "phoenix; error=http_request_error"),
-        F::Method => (
-            Kind::MethodNotAllowed,
-            "CONNECT and TRACE are not passed on.",
-            "phoenix; error=http_request_denied",
-        ),
         F::Expectation => (
             Kind::ExpectationFailed,
             "The only expectation there is, is 100-continue.",
             "phoenix; error=http_request_error",
         ),
-    }
+    };
+    (kind, detail, Some(status))
 }
 
 #[cfg(test)]
@@ -131,11 +138,21 @@ mod tests {
             (ForwardFailure::Timeout, "http_response_timeout", "deadline"),
         ] {
             let (problem, status) = describe(failure);
-            assert_eq!(status, format!("phoenix; error={error}"));
+            assert_eq!(status, Some(format!("phoenix; error={error}").as_str()));
             assert!(format!("{problem:?}").contains(setting), "{problem:?}");
             let response = answer(failure, Version::HTTP_11);
             assert_eq!(response.status(), http::StatusCode::GATEWAY_TIMEOUT);
             assert!(!response.headers().contains_key(CONNECTION), "the connection is in order");
         }
+    }
+
+    #[test]
+    fn a_method_that_is_not_passed_on_is_our_own_refusal_and_names_those_that_are() {
+        let refused = answer(ForwardFailure::Method, Version::HTTP_11);
+        assert_eq!((refused.status().as_u16(), refused.headers().get(PROXY_STATUS)), (405, None));
+        assert_eq!(refused.headers()[ALLOW], METHODS);
+        let other = answer(ForwardFailure::Timeout, Version::HTTP_11);
+        assert_eq!(other.headers()[PROXY_STATUS], "phoenix; error=http_response_timeout");
+        assert!(!other.headers().contains_key(ALLOW));
     }
 }

@@ -20,6 +20,8 @@ mod tests;
 pub use self::build::{RouteErrors, RouteProblem, RouteSpec};
 pub use self::explain::{Explanation, Reading};
 pub(crate) use self::failure::answer as failure_answer;
+pub(crate) use self::host::asked_for;
+pub use self::host::is_host;
 pub use self::identity::hide_credentials;
 pub(crate) use self::identity::{IDENTITY_HEADERS, Telling, Tellings, reads_as_identity, strip};
 pub(crate) use self::names::Names;
@@ -29,5 +31,5 @@ pub use self::port::{
     Assertion, AssertionStamp, Assertions, ConnectionHold, Forward, ForwardBody, ForwardFailure, Forwarded,
     Forwarding, Subject, UpstreamReport, Upstreams,
 };
-pub use self::route::{Access, ClassOf, CorsRule, HeaderChanges, Route, UpstreamId};
+pub use self::route::{Access, ClassOf, CorsRule, HeaderChanges, Preflights, Route, UpstreamId};
 pub use self::table::{Ambiguous, LiveRoutes, Owner, RouteTable};

@@ -91,7 +91,11 @@ pub enum ClassOf {
 /// Who answers questions of browsers about other origins (CORS).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CorsRule {
-    /// The application: its headers are passed on, and preflights go to it, without identity.
+    /// Nothing is said: the application's headers are passed on. Preflights go to it, without identity, unless somebody
+    /// must be signed in; then they are requests like others, which browsers send without a session.
+    Unstated,
+    /// The application: its headers are passed on, and preflights go to it, without identity. Where somebody must be
+    /// signed in only those without a body, as browsers send them.
     Application,
     /// Phoenix: pages of these origins may read answers with credentials. Empty: none.
     Origins(Vec<String>),
@@ -101,8 +105,39 @@ impl CorsRule {
     /// The origins, where Phoenix knows them.
     pub(crate) fn origins(&self) -> &[String] {
         match self {
-            Self::Application => &[],
+            Self::Unstated | Self::Application => &[],
             Self::Origins(origins) => origins,
+        }
+    }
+
+    /// Whether Phoenix answers, and not the application.
+    pub(crate) const fn is_ours(&self) -> bool {
+        matches!(self, Self::Origins(_))
+    }
+}
+
+/// What becomes of preflights to a route: that a request looks like one says nothing of who sent it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Preflights {
+    /// They are requests like others, and need a session.
+    LikeOthers,
+    /// Those without a body go to the application, without identity; others are requests like others.
+    PassWithoutBody,
+    /// They go to the application, without identity.
+    Pass,
+    /// Phoenix answers them.
+    Answered,
+}
+
+impl Route {
+    /// What becomes of preflights.
+    #[must_use]
+    pub const fn preflights(&self) -> Preflights {
+        match (&self.cors, &self.access) {
+            (CorsRule::Origins(_), _) => Preflights::Answered,
+            (CorsRule::Unstated, Access::Required(_)) => Preflights::LikeOthers,
+            (CorsRule::Application, Access::Required(_)) => Preflights::PassWithoutBody,
+            (CorsRule::Unstated | CorsRule::Application, Access::Open | Access::Optional) => Preflights::Pass,
         }
     }
 }

@@ -101,15 +101,10 @@ impl RouteTable {
             same_origin: true,
             keep_credentials: false,
             keep_host: true,
-            cors: CorsRule::Application,
+            cors: CorsRule::Unstated,
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
         })
-    }
-
-    /// Whether it matters to any route which host the client asked for.
-    pub(crate) fn reads_hosts(&self) -> bool {
-        self.hosts.are_named()
     }
 
     /// The route of a request. `host` is what the client asked for, in any case, with or without a port; `path` is in

@@ -8,7 +8,8 @@ use http::Method;
 use phoenix_config::{ByteSize, Config, HIDDEN, LimitClass, Loaded, duration_text};
 use phoenix_http::gateway::path::{check_query, normalise};
 use phoenix_http::gateway::{
-    Access, ClassOf, CorsRule, Explanation, HeaderChanges, Owner, Reading, Route, RouteTable, UpstreamId,
+    Access, ClassOf, CorsRule, Explanation, HeaderChanges, Owner, Preflights, Reading, Route, RouteTable,
+    UpstreamId, is_host,
 };
 use phoenix_http::limits::LimitRules;
 use serde_json::{Value, json};
@@ -73,6 +74,12 @@ pub(super) fn run(sources: &SourceArgs, command: &RoutesCommand) -> Result<(), F
 fn test(gateway: &Gateway, args: &TestArgs) -> Result<(), Failure> {
     let method = Method::from_bytes(args.method.to_ascii_uppercase().as_bytes())
         .map_err(|_invalid| Failure::wrong("this is not a method; write one such as GET"))?;
+    if let Some(host) = args.host.as_deref().filter(|host| !is_host(host)) {
+        let text = format!(
+            "answered with 400, malformed-request: {host:?} is not a host; write one such as app.example.com"
+        );
+        return Err(Failure::wrong(text));
+    }
     let (written, query) = args.path.split_once('?').unwrap_or((&args.path, ""));
     let path = normalise(written).and_then(|path| check_query(query).map(|()| path));
     let path = path.map_err(|error| Failure::wrong(format!("answered with 400, malformed-path: {error}")))?;
@@ -82,7 +89,24 @@ fn test(gateway: &Gateway, args: &TestArgs) -> Result<(), Failure> {
 }
 
 /// What is answered to somebody without a session.
-fn outcome(explanation: &Explanation) -> &'static str {
+fn outcome(explanation: &Explanation, method: &Method) -> String {
+    let plain = outcome_of_most(explanation);
+    // Of other methods none is a preflight, and neither is what never gets to the route.
+    let is_routed = explanation.owner == Owner::Application
+        && (!explanation.is_ambiguous || explanation.allows_ambiguous)
+        && explanation.route.upstream.is_some();
+    match explanation.route.preflights() {
+        _ if *method != Method::OPTIONS || !is_routed => plain.to_owned(),
+        Preflights::LikeOthers | Preflights::Pass => plain.to_owned(),
+        Preflights::PassWithoutBody => {
+            format!("{plain}; to a preflight (CORS) without a body the application's answer")
+        }
+        Preflights::Answered => format!("{plain}; to a preflight (CORS) Phoenix's own"),
+    }
+}
+
+/// The same of what is no preflight.
+fn outcome_of_most(explanation: &Explanation) -> &'static str {
     match explanation.owner {
         Owner::Unclear => {
             "400 ambiguous-path: some servers would take this path for one that Phoenix answers itself"
@@ -120,7 +144,7 @@ impl Gateway {
             },
             "ambiguous": explanation.owner == Owner::Unclear || explanation.is_ambiguous,
             "class": self.class(class_of, method, path),
-            "withoutSession": outcome(explanation),
+            "withoutSession": outcome(explanation, method),
         });
         if explanation.owner == Owner::Application {
             told["readings"] = explanation.readings.iter().map(reading).collect();
@@ -174,9 +198,11 @@ impl Gateway {
             "keepCredentials": route.keep_credentials,
             "keepHost": route.keep_host,
             "cors": match &route.cors {
+                CorsRule::Unstated => Value::Null,
                 CorsRule::Application => json!("application"),
                 CorsRule::Origins(origins) => json!(origins),
             },
+            "preflights": preflights(route),
             "requestHeaders": changes(&route.request_headers),
             "responseHeaders": changes(&route.response_headers),
         })
@@ -242,6 +268,16 @@ impl Gateway {
     }
 }
 
+/// What becomes of preflights, for programs.
+const fn preflights(route: &Route) -> &'static str {
+    match route.preflights() {
+        Preflights::LikeOthers => "like-others",
+        Preflights::PassWithoutBody => "application-without-body",
+        Preflights::Pass => "application",
+        Preflights::Answered => "phoenix",
+    }
+}
+
 /// Names only: a value may be a credential of the application.
 fn changes(changes: &HeaderChanges) -> Value {
     let HeaderChanges { remove, set } = changes;
@@ -293,11 +329,18 @@ fn route_in_words(route: &Value) -> Vec<(&'static str, String)> {
         ),
         ("upstream", upstream),
     ];
-    let cors = words(&route["cors"]);
-    let cors = match cors.as_str() {
-        "" => "refused to all other origins".to_owned(),
-        "application" => "answered by the application".to_owned(),
-        origins => format!("allowed to {origins}"),
+    let cors = match words(&route["preflights"]).as_str() {
+        "like-others" => {
+            "answered by the application; preflights need a session like all requests".to_owned()
+        }
+        "application-without-body" => {
+            "answered by the application, also preflights, if they have no body".to_owned()
+        }
+        "application" => "answered by the application, also preflights".to_owned(),
+        _ => match words(&route["cors"]).as_str() {
+            "" => "refused to all other origins".to_owned(),
+            origins => format!("allowed to {origins}"),
+        },
     };
     lines.push(("other origins", cors));
     let told = [

@@ -194,7 +194,7 @@ fn fallback(upstreams: &[UpstreamSettings], gateway: &Gateway) -> Route {
         same_origin: true,
         keep_credentials: false,
         keep_host: true,
-        cors: CorsRule::Application,
+        cors: CorsRule::Unstated,
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
     }
@@ -250,6 +250,7 @@ fn spec(
             keep_credentials: configured.keep_credentials,
             keep_host: configured.keep_host,
             cors: match &configured.cors {
+                RouteCors::Unstated => CorsRule::Unstated,
                 RouteCors::Application => CorsRule::Application,
                 RouteCors::Origins(origins) => {
                     CorsRule::Origins(origins.iter().map(ToString::to_string).collect())

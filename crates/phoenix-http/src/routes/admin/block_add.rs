@@ -24,6 +24,8 @@ use crate::settings::HttpParts;
 /// Longest block in seconds: 31 days.
 const MAX_SECONDS: u64 = 31 * 24 * 3600;
 
+const NO_SUBJECT: &str = "Give an address or a userId.";
+
 /// Whom to block, and for how long. Exactly one of `address` and `userId`.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -36,6 +38,9 @@ pub(crate) struct Body {
     /// Class of endpoints; all that count such clients if absent.
     class: Option<String>,
     /// How long from now, 1 to 2678400 (31 days).
+    // Without it 0, which is refused by name.
+    #[serde(default)]
+    #[schema(required = true)]
     seconds: u64,
     /// For other administrators, at most 200 bytes.
     reason: Option<String>,
@@ -63,7 +68,7 @@ pub(crate) async fn handle(
     check(&body, &limits.classes())?;
     let by = caller.active.user.id;
     let subject = subject(&parts.auth, body.address.as_deref(), body.user_id.as_deref()).await?;
-    let subject = subject.ok_or_else(|| Problem::field("address", "Give an address or a userId."))?;
+    let subject = subject.ok_or_else(|| Problem::field("address", NO_SUBJECT))?;
     let prefix = parts.limits.rules().load().options().ipv6_prefix;
     let own = context.client.ip.map(|ip| LimitedAddress::of(ip, prefix));
     not_oneself(subject, by, |address| own == Some(LimitedAddress::of(address, prefix)))?;
@@ -85,6 +90,9 @@ pub(crate) async fn handle(
 fn check(body: &Body, classes: &[String]) -> Result<(), Problem> {
     let mut wrong = Vec::new();
     let mut say = |field, reason: String| wrong.push(FieldError { field, reason });
+    if body.address.is_none() && body.user_id.is_none() {
+        say("address", NO_SUBJECT.to_owned());
+    }
     if body.class.as_ref().is_some_and(|class| !classes.contains(class)) {
         say("class", format!("Must be one of {}.", classes.join(", ")));
     }
@@ -117,5 +125,20 @@ fn not_counted(subject: LimitSubject) -> Problem {
             Problem::field("class", "Clients of this class are not counted by address.")
         }
         LimitSubject::User(_) => Problem::field("class", "Clients of this class are not counted by user."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_that_is_missing_is_named() {
+        let body: Body = serde_json::from_str("{}").expect("missing fields are told apart by name");
+        let Err(problem) = check(&body, &[]) else { unreachable!("nobody is blocked for no time") };
+        let answer: serde_json::Value = serde_json::from_slice(problem.rendered().body()).expect("JSON");
+        let named: Vec<_> =
+            answer["errors"].as_array().into_iter().flatten().map(|e| e["field"].as_str()).collect();
+        assert_eq!((answer["status"].as_u64(), named), (Some(422), vec![Some("address"), Some("seconds")]));
     }
 }

@@ -68,6 +68,16 @@ async fn through(kind: Kind) {
     // Phoenix's own paths lead to Phoenix, also through the proxy.
     let user = token(&register(&client, "user@example.com").await.unwrap(), 201);
     let admin = token(&login(&client, ADMIN, PASSWORD).await.unwrap(), 200);
+    for of_app in ["/api/admin/users-export", "/api/admin/blocks.json", "/api/admin/security-events2/x"] {
+        let answer = client.get(of_app).send().await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "app"), "{of_app}");
+    }
+    for of_phoenix in ["/api/admin/users", "/api/admin/blocks", "/api/admin/security-events"] {
+        let before = app.count();
+        assert_problem(&client.get(of_phoenix).bearer(&user).send().await.unwrap(), 403, "forbidden");
+        assert_problem(&client.get(of_phoenix).send().await.unwrap(), 401, "unauthenticated");
+        assert_eq!(app.count(), before, "{of_phoenix}");
+    }
     for question in ["/api/phoenix/verify", "/api/phoenix/verify-nginx", "/api/phoenix/verify/open/x"] {
         assert_eq!(client.get(question).send().await.unwrap().status, 404, "only the proxy asks");
     }

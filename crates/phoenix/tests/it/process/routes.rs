@@ -130,6 +130,54 @@ async fn no_command_prints_the_value_of_a_header() -> Result<()> {
     Ok(())
 }
 
+// spec: G2
+#[tokio::test]
+async fn it_is_said_what_becomes_of_preflights() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let routes = r#"
+[gateway]
+upstream = ["http://localhost:3000"]
+[[gateway.routes]]
+path = "/members"
+auth = "required"
+[[gateway.routes]]
+path = "/own"
+auth = "required"
+cors = "application"
+[[gateway.routes]]
+path = "/shared"
+auth = "required"
+cors = ["https://a.example"]
+"#;
+    fs::write(folder.path().join("phoenix.toml"), routes)?;
+    let phoenix = CommandLine::in_folder(folder.path());
+    for (path, cors, preflights, outcome, words) in [
+        ("/members", Value::Null, "like-others", "401 unauthenticated", "preflights need a session"),
+        (
+            "/own",
+            json!("application"),
+            "application-without-body",
+            "401 unauthenticated; to a preflight (CORS) without a body the application's answer",
+            "also preflights, if they have no body",
+        ),
+        (
+            "/shared",
+            json!(["https://a.example"]),
+            "phoenix",
+            "401 unauthenticated; to a preflight (CORS) Phoenix's own",
+            "allowed to https://a.example",
+        ),
+        ("/x", Value::Null, "application", "the application's answer", "also preflights\n"),
+    ] {
+        let told = phoenix.run(&["routes", "test", "--json", "OPTIONS", path]).await.json();
+        assert_eq!((&told["route"]["cors"], &told["withoutSession"]), (&cors, &json!(outcome)), "{told:#}");
+        assert_eq!(told["route"]["preflights"], preflights);
+        let told = phoenix.run(&["routes", "test", "GET", path]).await.succeeded();
+        assert!(told.contains(words) && !told.contains("(CORS)"), "{told}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_has_no_normal_form_ends_with_2_and_so_does_a_wrong_configuration() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -140,6 +188,10 @@ async fn what_has_no_normal_form_ends_with_2_and_so_does_a_wrong_configuration()
         phoenix.run(&["routes", "test", "GET", path]).await.failed(2, &["malformed-path", reason]);
     }
     phoenix.run(&["routes", "test", "G E T", "/"]).await.failed(2, &["not a method"]);
+    for host in ["bad host!", "a,b", "a..", ""] {
+        let arguments = ["routes", "test", "--host", host, "GET", "/"];
+        phoenix.run(&arguments).await.failed(2, &["malformed-request", "not a host", "app.example.com"]);
+    }
     let alone = phoenix.run(&["routes", "test", "GET", "/x"]).await.succeeded();
     assert!(alone.contains("404 not-found: no upstream is configured"), "{alone}");
     let broken = "[[gateway.routes]]\npath = \"/x\"\nclass = \"y\"\n[[gateway.routes]]\npath = \"/x\"\nupstream = \"z\"\n";

@@ -3,8 +3,11 @@
 
 use std::fmt::Write;
 
-use http::Method;
+use http::{Method, Request};
+use phoenix_http::gateway::is_host;
+use phoenix_proxy::check_framing;
 use phoenix_testkit::http::Response;
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::support::{ADMIN, Backend, PASSWORD, Site};
@@ -18,10 +21,11 @@ const ROUTES: &str = r#"[
     { path = "/staff/{*rest}", methods = ["GET"], roles = ["admin", "user"] },
     { host = "staff.example.com", path = "/{*rest}", roles = ["admin"] },
     { path = "/limited/{*rest}", class = "tiny" },
+    { path = "/own/{*rest}", auth = "required", cors = "application" },
 ]"#;
 const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS];
 const HOSTS: [&str; 2] = ["app.example.com", "STAFF.example.com:8443"];
-const TARGETS: [&str; 16] = [
+const TARGETS: [&str; 17] = [
     "/",
     "/x?a=b%2Fc",
     "/open/x",
@@ -35,6 +39,7 @@ const TARGETS: [&str; 16] = [
     "/open/..%2fmembers/x",
     "/staff/x",
     "/staff;v=1/x",
+    "/own/x",
     "/..%2Fx",
     "/%zz",
     "/a%00b",
@@ -164,6 +169,72 @@ async fn through_phoenix_and_beside_it_the_same_requests_have_the_same_verdict()
     // The table is worth something: each verdict is there many times.
     for status in [200, 400, 401, 403] {
         assert!(verdicts.get(&status).is_some_and(|count| *count >= 20), "{status}: {verdicts:?}");
+    }
+    front.stop().await;
+}
+
+// spec: G1 G2
+#[tokio::test(flavor = "multi_thread")]
+async fn through_phoenix_and_beside_it_the_same_preflights_need_no_session() {
+    let front = Front::of(site(), ROUTES).await;
+    let fields =
+        [("origin", "https://a.example".to_owned()), ("access-control-request-method", "PUT".to_owned())];
+    for (target, status) in
+        [("/own/x", 200), ("/members/x?id=1", 401), ("/staff/x", 401), ("/open/x", 200), ("/x", 200)]
+    {
+        let (method, host, client) = (&Method::OPTIONS, "app.example.com", "203.0.113.1");
+        let asked = Asked { method, host, target, fields: &fields, client };
+        let (through, beside) = (front.through(&asked).await, front.asked_about(&asked).await);
+        assert_eq!(through, beside, "{target}");
+        assert_eq!(through.0, status, "{target}");
+    }
+    // With a body it is none.
+    let call = front.node.client.request(Method::OPTIONS, "/api/phoenix/verify");
+    let call = call.header("x-forwarded-method", "OPTIONS").header("x-forwarded-uri", "/own/x");
+    let call = call.header("x-forwarded-host", "app.example.com").header("x-forwarded-for", "203.0.113.1");
+    let call = fields.iter().fold(call, |call, (name, value)| call.header(name, value));
+    assert_eq!(answered(call.body("id=1")).await.status, 401);
+    front.stop().await;
+}
+
+proptest! {
+    #[test]
+    fn what_is_a_host_beside_is_one_to_the_gateway(
+        text in "([a-zA-Z0-9._:,;@ -]{0,12}|[a-c.,]{1,8}(:[0-9]{0,7})?|\\[[0-9a-f:.]{1,8}\\]?(:?[0-9]{1,6})?|[!-~]{0,9})"
+    ) {
+        // Spaces around a value are no part of it.
+        let text = text.trim();
+        let request = Request::builder().header("host", text).body(()).unwrap();
+        let passes = check_framing(&mut request.into_parts().0).is_ok();
+        prop_assert_eq!(is_host(text), passes);
+    }
+}
+
+// spec: G1 G2
+#[tokio::test(flavor = "multi_thread")]
+async fn through_phoenix_and_beside_it_the_same_hosts_are_none() {
+    let front = Front::of(site(), ROUTES).await;
+    for (host, status) in [
+        ("staff.example.com", 401),
+        ("staff.example.com.:8443", 401),
+        ("other_1.example.com", 200),
+        ("[2001:db8::1]:8080", 200),
+        ("192.0.2.1", 200),
+        ("[::1]", 200),
+        ("staff.example.com,pub", 400),
+        ("pub,staff.example.com", 400),
+        ("staff.example.com..", 400),
+        (".staff.example.com", 400),
+        ("user@staff.example.com", 400),
+        ("staff.example.com:", 400),
+        ("staff.example.com:8443,pub", 400),
+        ("[::1]x", 400),
+    ] {
+        let (method, client) = (&Method::GET, "203.0.113.1");
+        let asked = Asked { method, host, target: "/x", fields: &[], client };
+        let (through, beside) = (front.through(&asked).await, front.asked_about(&asked).await);
+        assert_eq!(through, beside, "{host}");
+        assert_eq!(through.0, status, "{host}");
     }
     front.stop().await;
 }

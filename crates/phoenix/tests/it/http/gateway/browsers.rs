@@ -1,8 +1,16 @@
 //! Pages of other origins: what browsers let them read (CORS), and what they may not make browsers send (CSRF).
 
-use http::Method;
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{Either, Empty, StreamBody};
+use hyper::body::Frame;
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use phoenix_testkit::http::{Call, Response};
 use phoenix_testkit::upstream::Script;
+use tokio::net::TcpStream;
 
 use super::super::support::{Backend, ME, Site, assert_problem};
 use super::{ADA, Front, answered, assert_anonymous};
@@ -16,6 +24,8 @@ const ROUTES: &str = r#"[
     { path = "/members/{*rest}", auth = "required" },
     { path = "/hooks/{*rest}", same_origin = false },
     { path = "/open/{*rest}", auth = "none" },
+    { path = "/own/{*rest}", auth = "required", cors = "application" },
+    { path = "/staff/{*rest}", roles = ["admin"] },
 ]"#;
 
 fn preflight<'a>(front: &'a Front, path: &str, origin: &str) -> Call<'a> {
@@ -132,12 +142,12 @@ async fn pages_that_may_read_answers_may_read_that_they_must_wait() {
 
 // spec: G1
 #[tokio::test(flavor = "multi_thread")]
-async fn preflights_of_other_routes_are_the_applications_and_need_no_session() {
+async fn preflights_of_open_routes_are_the_applications_and_so_are_those_of_routes_that_say_so() {
     let front = front().await;
     let token = front.node.registered(ADA).await.token();
     let own = "HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: https://evil.example\r\n\
                Access-Control-Allow-Methods: PUT\r\nVary: Origin\r\n\r\n";
-    for path in ["/members/x", "/x", "/open/x"] {
+    for path in ["/own/x", "/x", "/open/x"] {
         front.app.on(path, Script::raw(own));
         for credentials in [None, Some(format!("phoenix_session={token}"))] {
             let mut call = preflight(&front, path, EVIL);
@@ -156,14 +166,90 @@ async fn preflights_of_other_routes_are_the_applications_and_need_no_session() {
     // What only looks like one is none.
     let before = front.app.requests();
     for names in [&["origin"][..], &["access-control-request-method"][..], &[][..]] {
-        let call = front.node.client.request(Method::OPTIONS, "/members/x");
+        let call = front.node.client.request(Method::OPTIONS, "/own/x");
         let answer = answered(names.iter().fold(call, |call, name| call.header(name, "GET"))).await;
         assert_problem(&answer, 401, "unauthenticated");
     }
-    let get = front.node.client.get("/members/x").header("origin", EVIL);
+    let get = front.node.client.get("/own/x").header("origin", EVIL);
     let get = answered(get.header("access-control-request-method", "GET")).await;
     assert_problem(&get, 401, "unauthenticated");
+    assert_problem(&answered(preflight(&front, "/own/x", EVIL).body("x")).await, 401, "unauthenticated");
+    let mut wire = front.wire().await;
+    let head =
+        "OPTIONS /own/x HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\nTransfer-Encoding: chunked\r\n";
+    wire.write(format!("{head}Access-Control-Request-Method: PUT\r\n\r\n0\r\n\r\n")).await;
+    assert!(wire.head().await.starts_with("HTTP/1.1 401 "), "chunks, though there are none");
     assert_eq!(front.app.requests(), before);
+    front.stop().await;
+}
+
+// spec: G1
+#[tokio::test(flavor = "multi_thread")]
+async fn what_looks_like_a_preflight_gets_past_no_sign_in() {
+    let front = front().await;
+    let token = front.node.registered(ADA).await.token();
+    let before = front.app.requests();
+    for path in ["/members/delete?id=1", "/staff/delete?id=1"] {
+        for body in ["", "id=1"] {
+            let refused = answered(preflight(&front, path, SHOP).body(body)).await;
+            assert_problem(&refused, 401, "unauthenticated");
+            assert_eq!(shared(&refused), [], "{path}");
+        }
+    }
+    let refused = answered(preflight(&front, "/staff/x", SHOP).bearer(&token)).await;
+    assert_problem(&refused, 403, "forbidden");
+    assert_eq!(front.app.requests(), before, "the application saw none of them");
+    // Who is signed in sends it like any request, and the application is told who it is.
+    assert_eq!(answered(preflight(&front, "/members/x", SHOP).bearer(&token)).await.status, 200);
+    assert_eq!(front.seen().header("x-phoenix-email"), Some(ADA));
+    // The answers to other requests are the application's, with what they say to other origins.
+    let own = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nAccess-Control-Allow-Origin: *\r\n\r\nok";
+    front.app.on("/members/y", Script::raw(own));
+    let answer = answered(front.node.client.get("/members/y").bearer(&token).header("origin", SHOP)).await;
+    assert_eq!(shared(&answer), [("access-control-allow-origin", "*")]);
+    front.stop().await;
+}
+
+// spec: G1
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preflight_with_a_body_of_no_told_length_is_none_in_http2_either() {
+    let front = front().await;
+    let stream = TcpStream::connect(front.node.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    TokioExecutor::new().execute(async move {
+        let _ = connection.await;
+    });
+    let uri = format!("http://{}/own/x", front.node.address);
+    for (frames, status) in
+        [(vec![], 200), (vec![Ok::<_, Infallible>(Frame::data(Bytes::from("id=1")))], 401)]
+    {
+        let request =
+            Request::options(&uri).header("origin", SHOP).header("access-control-request-method", "PUT");
+        // A stream tells no length, and whether there is anything only by its end.
+        let body = if frames.is_empty() {
+            Either::Left(Empty::new())
+        } else {
+            Either::Right(StreamBody::new(futures_util::stream::iter(frames)))
+        };
+        let answer = sender.send_request(request.body(body).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status);
+    }
+    assert_eq!(front.app.requests(), 1);
+    drop(sender);
+    front.stop().await;
+}
+
+// spec: G1
+#[tokio::test(flavor = "multi_thread")]
+async fn what_some_pages_may_read_is_kept_apart_by_caches_whoever_asked_first() {
+    let front = front().await;
+    for path in [ME, "/shared/x"] {
+        assert!(varies(&answered(front.node.client.get(path)).await), "{path}");
+    }
+    for path in ["/closed/x", "/members/x", "/x"] {
+        assert!(!varies(&answered(front.node.client.get(path)).await), "{path}");
+    }
     front.stop().await;
 }
 

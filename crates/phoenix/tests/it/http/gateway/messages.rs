@@ -201,6 +201,31 @@ async fn what_could_be_read_as_two_requests_is_sent_as_none() {
         );
         assert!(!seen.head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r'), "{seen:?}");
     }
+    // One length that is said twice is one.
+    let mut wire = front.wire().await;
+    let twice = "Content-Length: 5\r\nContent-Length: 5\r\nConnection: close\r\n";
+    wire.write(format!("POST /x HTTP/1.1\r\nHost: a\r\n{twice}\r\nhello")).await;
+    assert!(wire.rest().await.starts_with("HTTP/1.1 200 "));
+    let (seen, length) = (front.seen(), String::from("content-length"));
+    let lengths: Vec<_> =
+        seen.headers.iter().filter(|(name, _)| name.to_ascii_lowercase() == length).collect();
+    assert_eq!((lengths.len(), lengths[0].1.as_str(), seen.body.as_slice()), (1, "5", &b"hello"[..]));
+    front.stop().await;
+}
+
+// spec: G1
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_that_are_not_passed_on_are_refused_with_those_that_are() {
+    let front = Front::new(Backend::Sqlite).await;
+    for method in ["TRACE", "delete"] {
+        let mut wire = front.wire().await;
+        wire.write(format!("{method} /x HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let head = wire.head().await.to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 405 "), "{head}");
+        assert!(head.contains("\r\nallow: get, head, post, put, patch, delete, options\r\n"), "{head}");
+        assert!(!head.contains("proxy-status"), "it is no answer of the application: {head}");
+    }
+    assert_eq!(front.app.requests(), 0);
     front.stop().await;
 }
 

@@ -151,6 +151,38 @@ async fn routes_of_a_host_hold_for_that_host_however_it_is_written() {
 
 // spec: G1
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_an_application_could_cut_to_a_protected_one_is_refused() {
+    let routes = r#"[{ host = "staff.example.com", path = "/{*rest}", roles = ["admin"] }]"#;
+    let front = Front::of(Site::new(Backend::Sqlite), routes).await;
+    for host in [
+        "staff.example.com,pub",
+        "staff.example.com, pub",
+        "pub,staff.example.com",
+        "staff.example.com:443,pub",
+        "staff.example.com..",
+        ".staff.example.com",
+        "staff.example.com;pub",
+        "staff.example.com%2c",
+        "[staff.example.com]",
+    ] {
+        let mut heads = vec![format!("GET /x HTTP/1.1\r\nHost: {host}\r\n")];
+        if !host.contains(' ') {
+            heads.push(format!("GET http://{host}/x HTTP/1.1\r\nHost: {host}\r\n"));
+            heads.push(format!("GET http://{host}/x HTTP/1.1\r\nHost: a\r\n"));
+        }
+        for head in heads {
+            let mut wire = front.wire().await;
+            wire.write(format!("{head}Connection: close\r\n\r\n")).await;
+            let answer = wire.rest().await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{head}{answer}");
+        }
+    }
+    assert_eq!(front.app.requests(), 0);
+    front.stop().await;
+}
+
+// spec: G1
+#[tokio::test(flavor = "multi_thread")]
 async fn without_an_application_what_is_not_ours_is_nowhere() {
     let site = Site::new(Backend::Sqlite).with("PHOENIX_GATEWAY_ROUTES", ROUTES);
     let node = site.node().await;
