@@ -170,7 +170,11 @@ impl Shared {
                 }),
             },
             Err(problem) => {
+                let is_malformed = problem.kind() == Kind::MalformedRequest;
                 let mut response = self.finish(problem.into_response().map(Body::Routed), &trace);
+                if is_malformed {
+                    gateway::end_connection(&mut response, request.version());
+                }
                 // Seldom, so the route is looked for again: pages that may read answers may read that they must wait.
                 if request.headers().contains_key(ORIGIN)
                     && let Ok(place) = self.place(&mut request)

@@ -22,11 +22,18 @@ pub(crate) fn answer(failure: ForwardFailure, version: Version) -> Response<Body
         // RFC 9110 section 15.5.6.
         None => response.headers_mut().insert(ALLOW, METHODS),
     };
-    // In HTTP/2 each request has a stream of its own, and this field is forbidden (RFC 9113 section 8.2.2).
-    if is_in_doubt(failure) && version < Version::HTTP_2 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if is_in_doubt(failure) {
+        end_connection(&mut response, version);
     }
     response
+}
+
+/// Of a connection on which a request of this version was in doubt, nothing more is read.
+pub(crate) fn end_connection(response: &mut Response<Body>, version: Version) {
+    // In HTTP/2 each request has a stream of its own, and this field is forbidden (RFC 9113 section 8.2.2).
+    if version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// Whether what follows on the connection may not be what it seems: a part of a request that we refused to understand,

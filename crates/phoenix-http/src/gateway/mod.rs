@@ -19,7 +19,7 @@ mod tests;
 
 pub use self::build::{RouteErrors, RouteProblem, RouteSpec};
 pub use self::explain::{Explanation, Reading};
-pub(crate) use self::failure::answer as failure_answer;
+pub(crate) use self::failure::{answer as failure_answer, end_connection};
 pub(crate) use self::host::asked_for;
 pub use self::host::is_host;
 pub use self::identity::hide_credentials;

@@ -255,7 +255,8 @@ async fn a_token_of_phoenix_counts_only_where_phoenix_puts_it_and_cookies_with_t
     let planted = SignedIn { access_token: own.token().clone(), ..ada.clone() };
     for carrier in carriers(&setup.fake, || planted.clone()) {
         let response = me_with(&node.client, &carrier.headers()).await;
-        if carrier.headers[0].0 == "authorization" {
+        // Packed as the provider's tokens are, it would not be recognised where it is kept from applications.
+        if carrier.headers[0].0 == "authorization" && carrier.headers[0].1.starts_with("Bearer phx_") {
             assert_eq!(response.status, 200, "{}: {}", carrier.name, response.text());
         } else {
             assert_problem(&response, 401, "malformed-token");
