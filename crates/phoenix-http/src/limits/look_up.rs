@@ -22,8 +22,10 @@ use super::state::{Held, Limits};
 use super::subject::Subject;
 use crate::problem::Problem;
 
-/// Longest wait for look-ups of the same client: in that time those that were under way have ended.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest wait for look-ups of the same client: as long as each of them may wait for the database by default.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// When who finds no place in line may try again.
+const SOON: Duration = Duration::from_secs(1);
 /// Longest pause before the first who waits asks again, for what other nodes give back.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Most who wait of one client, for each unit of the limit.
@@ -59,8 +61,8 @@ const RESERVED: Decision = Decision {
     verdict: Verdict::Refused(Refusal::Reserved),
     window: 0,
     remaining: 0,
-    reset_after: PATIENCE,
-    retry_after: PATIENCE,
+    reset_after: SOON,
+    retry_after: SOON,
     at: 0,
 };
 
