@@ -147,14 +147,30 @@ impl Log {
     }
 
     /// Units, the oldest, for which `before` holds; it must hold for none after one for which it does not.
+    ///
+    /// Mostly that ends near one of the ends: few units have left the longest window, and few are in a short one. So they
+    /// are looked for there first, with steps that double: to halve a long log touches many more lines of memory.
     fn rank(&self, before: impl Fn(u64) -> bool) -> usize {
-        if self.len() == 0 || !before(at(self.get(0))) {
-            return 0;
+        let is_before = |rank: usize| before(at(self.get(rank)));
+        let (mut low, mut high, mut step) = (0, self.len(), 1);
+        while low < high {
+            let old = (low + step).min(high) - 1;
+            if !is_before(old) {
+                high = old;
+                break;
+            }
+            low = old + 1;
+            let new = high.saturating_sub(step).max(low);
+            if new < high && is_before(new) {
+                low = new + 1;
+                break;
+            }
+            high = new;
+            step *= 2;
         }
-        let (mut low, mut high) = (1, self.len());
         while low < high {
             let middle = usize::midpoint(low, high);
-            if before(at(self.get(middle))) {
+            if is_before(middle) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -318,6 +334,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn units_after_a_time_are_counted_in_logs_of_all_lengths(mut times in vec(0..500_u64, 0..700), floor in 0..520_u64) {
+            times.sort_unstable();
+            let mut log = Log::with_capacity(times.len());
+            times.iter().for_each(|time| log.insert(*time, false));
+            prop_assert_eq!(log.after(Some(floor)), times.iter().filter(|time| **time > floor).count());
+        }
+
         #[test]
         fn a_log_is_a_sorted_list(steps in vec(step(), 0..80)) {
             let (mut log, mut model) = (Log::new(), Vec::<(u64, bool)>::new());
