@@ -632,6 +632,7 @@ impl Shared {
             max_body: route.max_body,
             deadline: route.deadline,
             idle: route.idle,
+            client_pause: route.client_pause,
             now: trace.started.mono,
         };
         Ok(upstreams.forward(request, forward))

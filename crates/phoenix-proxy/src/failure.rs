@@ -34,9 +34,12 @@ pub enum Failure {
     /// The request's body is larger than allowed.
     #[error("the body of the request is too large")]
     BodyTooLarge,
-    /// The client's request broke off, or paused for too long.
+    /// The client's request broke off.
     #[error("the request broke off")]
     RequestBroken,
+    /// The client paused for too long within its request, or sent too slowly.
+    #[error("the body of the request came too slowly")]
+    RequestSlow,
     /// The request asks for an upgrade that is incomplete or cannot be passed on.
     #[error("the upgrade cannot be passed on")]
     BadUpgrade,
@@ -54,6 +57,7 @@ impl Failure {
             | Self::Timeout
             | Self::BodyTooLarge
             | Self::RequestBroken
+            | Self::RequestSlow
             | Self::BadUpgrade => false,
         }
     }

@@ -65,6 +65,9 @@ pub struct Options {
     /// Longest pause within the request, the answer, or a tunnel; it may last a quarter longer. While it is the client
     /// that is waited for, a minute is the longest, but for its requests once the head of the answer is there.
     pub idle: Duration,
+    /// Longest pause of the client within its request until the head of the answer is there, at whatever speed it sends.
+    /// Without one that is `idle`, a minute at most, and 240 bytes for each second of waiting are asked for.
+    pub client_pause: Option<Duration>,
     /// Whether the application sees the host that the client asked for, or its own.
     pub keep_host: bool,
     /// When the request came, on the clock of [`Parts`].
@@ -135,7 +138,7 @@ impl Proxy {
         let wanted = upgrade::wanted(&request)?;
         let client = wanted.as_ref().map(|_| hyper::upgrade::on(&mut request));
         let version = request.version();
-        request_body::emptied(request.body_mut(), options.idle).await?;
+        request_body::emptied(request.body_mut(), &options).await?;
         let (request, progress) = inner.prepare(request, wanted.as_ref(), &options)?;
         let (answered, place) =
             inner.ask(upstream, request, progress.clone(), wanted.is_some(), &options).await?;
@@ -184,7 +187,7 @@ impl Inner {
         for_upgrade: bool,
         options: &Options,
     ) -> Result<(Answered, Place), Failure> {
-        let Options { keep_host, now, .. } = *options;
+        let Options { keep_host, now, deadline, idle, client_pause, .. } = *options;
         let Parts { drain, connections: tasks, .. } = &self.parts;
         let sending = Sending { now, for_upgrade, keep_host, drain, tasks };
         let mut may_repeat = request.is_repeatable() && !for_upgrade;
@@ -204,7 +207,7 @@ impl Inner {
             if for_upgrade && chosen.server.is_http2_only() {
                 return Err(Failure::BadUpgrade);
             }
-            let mut wait = HeadWait::new(progress.clone(), options.deadline, options.idle);
+            let mut wait = HeadWait::new(progress.clone(), deadline, idle, client_pause);
             let mut call = Some(chosen.call);
             let sent = chosen.server.send(&mut request, &sending, &mut wait, &mut call).await;
             let Lost { failure, is_unsent, reused, is_refused } = match sent {

@@ -117,7 +117,7 @@ impl Proxy {
             (CONNECTION, HeaderValue::from_static("close")),
         ]);
         let mut request = Outbound { method: Method::GET, uri, headers, body: RequestBody::Empty, way: None };
-        let mut wait = HeadWait::new(None, health.timeout, health.timeout);
+        let mut wait = HeadWait::new(None, health.timeout, health.timeout, None);
         let asked = server.ask_apart(&mut request, &inner.parts.connections, &mut wait);
         match tokio::time::timeout(health.timeout, asked).await {
             Ok(Ok(status)) => status.as_u16() < 400,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Least speed of a client: less keeps an application waiting for nothing. A modem of 1984 sends as fast; Kestrel, the
-/// server of ASP.NET, asks for the same.
+/// server of ASP.NET, asks for the same. Where a route's own bound on pauses is written, nothing is asked.
 const MIN_BYTES_PER_SECOND: u128 = 240;
 
 /// How fast a body comes. Only the time counts in which the client is waited for: an application that takes nothing must

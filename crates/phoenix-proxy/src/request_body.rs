@@ -39,7 +39,8 @@ pub(crate) struct Upload {
     left: u64,
     /// Whether it came over HTTP/2, in which each body says where it ends.
     is_http2: bool,
-    pace: Pace,
+    /// `None` where any speed will do.
+    pace: Option<Pace>,
     clock: Clock,
     /// To be told when the first part is asked for, if it goes over HTTP/2.
     begun: Option<h2::Begun>,
@@ -80,6 +81,8 @@ pub(crate) enum Fate {
     Complete,
     TooLarge,
     Broken,
+    /// It came too slowly.
+    Slow,
     /// The exchange ended before.
     Abandoned,
 }
@@ -91,6 +94,7 @@ impl Progress {
             1 => Fate::Complete,
             2 => Fate::TooLarge,
             3 => Fate::Broken,
+            4 => Fate::Slow,
             _ => Fate::Abandoned,
         }
     }
@@ -141,7 +145,8 @@ impl Progress {
             Fate::Complete => 1,
             Fate::TooLarge => 2,
             Fate::Broken => 3,
-            Fate::Abandoned => 4,
+            Fate::Slow => 4,
+            Fate::Abandoned => 5,
         };
         let _ = self.fate.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire);
         self.waiter.wake();
@@ -167,7 +172,7 @@ impl RequestBody {
             incoming,
             left: options.max_body,
             is_http2: version == Version::HTTP_2,
-            pace: Pace::new(longest_of_client(options.idle)),
+            pace: options.client_pause.is_none().then(|| Pace::new(longest_of_client(options.idle, None))),
             clock: Arc::clone(clock),
             begun: None,
             progress: Arc::clone(&progress),
@@ -176,15 +181,15 @@ impl RequestBody {
     }
 }
 
-/// How long a client may be waited for where the bound on pauses is this.
-fn longest_of_client(idle: Duration) -> Duration {
-    idle.min(LONGEST_OF_CLIENT)
+/// How long a client may be waited for where the bound on pauses is `idle`: as long as is written for it, if that is.
+fn longest_of_client(idle: Duration, written: Option<Duration>) -> Duration {
+    written.unwrap_or_else(|| idle.min(LONGEST_OF_CLIENT))
 }
 
 /// Waits until a body that was announced as empty has ended so. In HTTP/2 it may yet turn out not to be what it was
 /// announced as, and then the request is malformed and must not be passed on (RFC 9113 section 8.1.1); an application
 /// that speaks HTTP/1.1 would have all of it by then.
-pub(crate) async fn emptied(incoming: &mut Incoming, idle: Duration) -> Result<(), Failure> {
+pub(crate) async fn emptied(incoming: &mut Incoming, options: &Options) -> Result<(), Failure> {
     let ended = async {
         while !incoming.is_end_stream() && incoming.size_hint().exact() == Some(0) {
             match poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context)).await {
@@ -196,7 +201,8 @@ pub(crate) async fn emptied(incoming: &mut Incoming, idle: Duration) -> Result<(
         Ok(())
     };
     // Frames without bytes are no progress.
-    tokio::time::timeout(longest_of_client(idle), ended).await.unwrap_or(Err(Failure::RequestBroken))
+    let longest = longest_of_client(options.idle, options.client_pause);
+    tokio::time::timeout(longest, ended).await.unwrap_or(Err(Failure::RequestSlow))
 }
 
 /// Whether a body of HTTP/2 that gives no more has not come to its end. hyper takes every error with the code `NO_ERROR`
@@ -217,14 +223,14 @@ impl Upload {
         }
         let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(context) else {
             self.progress.starve();
-            if !self.pace.is_waiting() {
-                self.pace.waits((self.clock)());
+            if let Some(pace) = self.pace.as_mut().filter(|pace| !pace.is_waiting()) {
+                pace.waits((self.clock)());
             }
             return Poll::Pending;
         };
         self.progress.feed();
-        if self.pace.is_waiting() {
-            self.pace.came((self.clock)());
+        if let Some(pace) = self.pace.as_mut().filter(|pace| pace.is_waiting()) {
+            pace.came((self.clock)());
         }
         let frame = match next {
             None if !self.is_http2 || !is_cut_off(&self.incoming) => {
@@ -244,8 +250,9 @@ impl Upload {
                     return Poll::Ready(Some(Err(UploadError::TooLarge)));
                 };
                 self.left = left;
-                if self.pace.is_too_slow(data.len()) && !self.progress.is_answered() {
-                    self.progress.end(Fate::Broken);
+                let is_too_slow = self.pace.as_mut().is_some_and(|pace| pace.is_too_slow(data.len()));
+                if is_too_slow && !self.progress.is_answered() {
+                    self.progress.end(Fate::Slow);
                     return Poll::Ready(Some(Err(UploadError::Slow)));
                 }
                 Some(Frame::data(data))
@@ -300,6 +307,8 @@ pub(crate) struct HeadWait {
     progress: Option<Arc<Progress>>,
     seen: u32,
     pauses: Pauses,
+    /// Ticks of `pauses` for which the client may send nothing.
+    of_client: u32,
     /// Ticks of `pauses` for which the application may take nothing.
     patience: u32,
     deadline: Duration,
@@ -308,10 +317,17 @@ pub(crate) struct HeadWait {
 }
 
 impl HeadWait {
-    pub(crate) fn new(progress: Option<Arc<Progress>>, deadline: Duration, idle: Duration) -> Self {
-        let pauses = Pauses::new(longest_of_client(idle));
-        let patience = pauses.ticks(idle);
-        Self { progress, seen: 0, pauses, patience, deadline, timer: Timer::default() }
+    /// The client may pause for `client_pause`; without, as long as `idle`, and a minute at most.
+    pub(crate) fn new(
+        progress: Option<Arc<Progress>>,
+        deadline: Duration,
+        idle: Duration,
+        client_pause: Option<Duration>,
+    ) -> Self {
+        let longest = longest_of_client(idle, client_pause);
+        let pauses = Pauses::new(longest.min(idle));
+        let (of_client, patience) = (pauses.ticks(longest), pauses.ticks(idle));
+        Self { progress, seen: 0, pauses, of_client, patience, deadline, timer: Timer::default() }
     }
 
     /// What an error of the exchange means: the upload's fault comes first, because it caused the other.
@@ -319,6 +335,7 @@ impl HeadWait {
         match self.progress.as_ref().map(|progress| progress.fate()) {
             Some(Fate::TooLarge) => Failure::BodyTooLarge,
             Some(Fate::Broken) => Failure::RequestBroken,
+            Some(Fate::Slow) => Failure::RequestSlow,
             Some(Fate::UnderWay | Fate::Complete | Fate::Abandoned) | None => otherwise,
         }
     }
@@ -330,6 +347,7 @@ impl HeadWait {
             match progress.fate() {
                 Fate::TooLarge => return Poll::Ready(Failure::BodyTooLarge),
                 Fate::Broken => return Poll::Ready(Failure::RequestBroken),
+                Fate::Slow => return Poll::Ready(Failure::RequestSlow),
                 Fate::UnderWay => {
                     let moved = progress.moved();
                     if moved != self.seen {
@@ -337,7 +355,8 @@ impl HeadWait {
                         self.pauses.moved();
                     }
                     if progress.starved.load(Ordering::Relaxed) {
-                        return self.pauses.poll_too_long(context).map(|()| Failure::RequestBroken);
+                        let silent = self.pauses.poll_silent(self.of_client, context);
+                        return silent.map(|()| Failure::RequestSlow);
                     }
                     return self.pauses.poll_silent(self.patience, context).map(|()| Failure::Timeout);
                 }
@@ -352,24 +371,36 @@ impl HeadWait {
 mod tests {
     use super::*;
 
-    fn wait(idle: Duration) -> (HeadWait, Arc<Progress>) {
-        let progress = Arc::<Progress>::default();
-        (HeadWait::new(Some(Arc::clone(&progress)), Duration::from_mins(1), idle), progress)
+    fn wait(idle: Duration, client_pause: Option<Duration>) -> HeadWait {
+        HeadWait::new(None, Duration::from_mins(1), idle, client_pause)
     }
 
     #[test]
     fn a_client_may_pause_for_a_minute_and_an_application_for_as_long_as_is_set() {
         for (idle, longest, patience) in [(300, 60, 20), (3600, 60, 240), (61, 60, 5), (60, 60, 4), (8, 8, 4)]
         {
-            let (wait, _) = wait(Duration::from_secs(idle));
-            assert_eq!(longest_of_client(Duration::from_secs(idle)), Duration::from_secs(longest));
-            assert_eq!(wait.patience, patience, "{idle} s");
+            let idle = Duration::from_secs(idle);
+            let wait = wait(idle, None);
+            assert_eq!(longest_of_client(idle, None), Duration::from_secs(longest));
+            assert_eq!((wait.of_client, wait.patience), (4, patience), "{idle:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_may_pause_for_as_long_as_is_written() {
+        for (idle, written, of_client, patience) in
+            [(3600, 3600, 4, 4), (60, 3600, 240, 4), (3600, 60, 4, 240)]
+        {
+            let [idle, written] = [idle, written].map(Duration::from_secs);
+            let wait = wait(idle, Some(written));
+            assert_eq!(longest_of_client(idle, Some(written)), written);
+            assert_eq!((wait.of_client, wait.patience), (of_client, patience), "{idle:?} {written:?}");
         }
     }
 
     #[test]
     fn the_pause_of_a_client_begins_when_all_that_had_come_was_taken() {
-        let (_, progress) = wait(Duration::from_mins(5));
+        let progress = Progress::default();
         let moved = |turn: fn(&Progress)| {
             let before = progress.moved();
             turn(&progress);

@@ -41,7 +41,9 @@ pub(crate) fn end_connection(response: &mut Response<Body>, version: Version) {
 fn is_in_doubt(failure: ForwardFailure) -> bool {
     use ForwardFailure as F;
     match failure {
-        F::Malformed(_) | F::Method | F::Expectation | F::BadUpgrade | F::RequestBroken => true,
+        F::Malformed(_) | F::Method | F::Expectation | F::BadUpgrade | F::RequestBroken | F::RequestSlow => {
+            true
+        }
         F::NoneUp
         | F::Full
         | F::Unreachable
@@ -119,6 +121,11 @@ fn words(failure: ForwardFailure) -> (Kind, &'static str, Option<&'static str>) 
             "The request broke off before it was complete.",
             "phoenix; error=http_request_error",
         ),
+        F::RequestSlow => (
+            Kind::RequestTimeout,
+            "The body of the request came too slowly, or paused for too long.",
+            "phoenix; error=http_request_error",
+        ),
         F::BadUpgrade => (
             Kind::BadUpgrade,
             "An upgrade needs HTTP/1.1, Connection: upgrade and one Upgrade.",
@@ -150,6 +157,21 @@ mod tests {
             let response = answer(failure, Version::HTTP_11);
             assert_eq!(response.status(), http::StatusCode::GATEWAY_TIMEOUT);
             assert!(!response.headers().contains_key(CONNECTION), "the connection is in order");
+        }
+    }
+
+    #[test]
+    fn a_body_that_comes_too_slowly_is_the_clients_time_out_and_ends_its_connection() {
+        for (failure, expected) in [
+            (ForwardFailure::RequestSlow, (408, "request-timeout")),
+            (ForwardFailure::RequestBroken, (400, "incomplete-body")),
+        ] {
+            assert_eq!(words(failure).0.code(), expected.1);
+            let [old, new] = [Version::HTTP_11, Version::HTTP_2].map(|version| answer(failure, version));
+            assert_eq!((old.status().as_u16(), new.status().as_u16()), (expected.0, expected.0));
+            assert_eq!(old.headers()[PROXY_STATUS], "phoenix; error=http_request_error");
+            assert_eq!(old.headers()[CONNECTION], "close", "the rest of the body may yet come");
+            assert!(!new.headers().contains_key(CONNECTION));
         }
     }
 

@@ -81,6 +81,9 @@ pub struct Forward {
     pub deadline: Duration,
     /// A body, in either direction, or a tunnel in which nothing moves for longer is given up.
     pub idle: Duration,
+    /// Longest pause of the client within its request until the head of the answer is there, at whatever speed it sends.
+    /// Without one that is `idle`, a minute at most, and there is a least speed.
+    pub client_pause: Option<Duration>,
     /// When the request came, on the monotonic clock.
     pub now: Duration,
 }
@@ -114,6 +117,8 @@ pub enum ForwardFailure {
     BodyTooLarge,
     /// The client's request broke off. 400, though nobody will read it.
     RequestBroken,
+    /// The client paused for too long within its request, or sent too slowly. 408.
+    RequestSlow,
     /// The request asks for an upgrade of the connection that cannot be passed on. 400.
     BadUpgrade,
     /// The request cannot be passed on without doubt about where it ends or whom it is for: what is wrong. 400.

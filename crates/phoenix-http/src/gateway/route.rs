@@ -170,6 +170,9 @@ pub struct Route {
     pub deadline: Duration,
     /// Longest pause within a body or a tunnel.
     pub idle: Duration,
+    /// The same where it is written for this route: the client's pauses within a request are no shorter then, and its
+    /// speed is its own.
+    pub client_pause: Option<Duration>,
     /// Whether unsafe requests and upgrades with our cookie must come from our own pages.
     pub same_origin: bool,
     /// Whether the application sees Phoenix's own session token.

@@ -98,6 +98,7 @@ impl RouteTable {
             max_body: 100 * 1024 * 1024,
             deadline: Duration::from_mins(1),
             idle: Duration::from_mins(5),
+            client_pause: None,
             same_origin: true,
             keep_credentials: false,
             keep_host: true,

@@ -108,18 +108,41 @@ async fn pauses_are_bounded_in_both_directions() {
     let mut client = Client::open(gateway.address).await;
     client.write("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
     let all = String::from_utf8_lossy(&client.rest().await).into_owned();
-    assert!(all.contains("failure: RequestBroken"), "{all}");
+    assert!(all.contains("failure: RequestSlow"), "{all}");
     wait::until(BOUND, "the exchanges to end", || async { upstream.open() == 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trickle_holds_no_place_until_both_sides_talk() {
+async fn the_pauses_of_a_client_are_as_long_as_is_written() {
+    let upstream = Upstream::start().unwrap();
+    let (short, long) = (Duration::from_millis(200), BOUND);
+    for (idle, client_pause, is_cut_off) in [(short, long, false), (long, short, true)] {
+        let settings = Settings { idle, client_pause: Some(client_pause), ..Settings::default() };
+        let gateway = Gateway::with(config(&[upstream.address()]), settings).await;
+        let mut client = Client::open(gateway.address).await;
+        client.write("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf").await;
+        tokio::time::sleep(5 * short).await;
+        // It may be over by now.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut client.0, b"half").await;
+        let head = client.until("\r\n\r\n").await;
+        assert_eq!(head.contains("failure: RequestSlow"), is_cut_off, "{head}");
+        assert_eq!(head.starts_with("HTTP/1.1 200"), !is_cut_off, "{head}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trickle_holds_no_place_until_both_sides_talk_unless_that_is_written() {
     let upstream = Upstream::start().unwrap();
     upstream.on("/mirror", Script::new(vec![Step::Mirror]).early());
     // The speed is judged over this time, because it is less than a minute.
     let settings = Settings { idle: Duration::from_millis(400), ..Settings::default() };
-    let gateway = Gateway::with(config(&[upstream.address()]), settings).await;
-    for (path, is_cut_off) in [("/wait", true), ("/mirror", false)] {
+    let written = Settings { client_pause: Some(settings.idle), ..settings.clone() };
+    let [gateway, patient] =
+        [settings, written].map(|settings| Gateway::with(config(&[upstream.address()]), settings));
+    let (gateway, patient) = (gateway.await, patient.await);
+    for (gateway, path, is_cut_off) in
+        [(&gateway, "/wait", true), (&patient, "/wait", false), (&gateway, "/mirror", false)]
+    {
         let mut client = Client::open(gateway.address).await;
         client.write(&format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")).await;
         for _ in 0..30 {
@@ -129,8 +152,9 @@ async fn a_trickle_holds_no_place_until_both_sides_talk() {
         }
         let _ = tokio::io::AsyncWriteExt::write_all(&mut client.0, b"0\r\n\r\n").await;
         let head = client.until("\r\n\r\n").await;
-        assert_eq!(head.contains("failure: RequestBroken"), is_cut_off, "{path}: {head}");
-        if !is_cut_off {
+        assert_eq!(head.contains("failure: RequestSlow"), is_cut_off, "{path}: {head}");
+        assert_eq!(head.starts_with("HTTP/1.1 200"), !is_cut_off, "{path}: {head}");
+        if path == "/mirror" {
             assert_eq!(client.until("0\r\n\r\n").await.matches('x').count(), 30);
         }
     }

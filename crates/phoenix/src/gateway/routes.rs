@@ -191,6 +191,7 @@ fn fallback(upstreams: &[UpstreamSettings], gateway: &Gateway) -> Route {
         max_body: gateway.max_body.bytes(),
         deadline: gateway.deadline,
         idle: gateway.idle_timeout,
+        client_pause: None,
         same_origin: true,
         keep_credentials: false,
         keep_host: true,
@@ -246,6 +247,8 @@ fn spec(
             max_body: configured.max_body.map_or(max_body, phoenix_config::ByteSize::bytes),
             deadline: configured.deadline.unwrap_or_else(|| inherited(|of| of.deadline, by_default.deadline)),
             idle: configured.idle_timeout.unwrap_or_else(|| inherited(|of| of.idle, by_default.idle)),
+            // One for many routes is meant for applications; only who writes it for a route knows its clients.
+            client_pause: configured.idle_timeout,
             same_origin: configured.same_origin,
             keep_credentials: configured.keep_credentials,
             keep_host: configured.keep_host,
@@ -431,6 +434,11 @@ mod tests {
         assert_eq!((&*up.name, &up.access, &up.class), ("x.example/up", &Access::Open, &ClassOf::Unlimited));
         assert_eq!((up.upstream, up.max_body), (Some(UpstreamId(0)), 2 << 30));
         assert_eq!((up.deadline, up.idle), (Duration::from_secs(1), Duration::from_secs(2)));
+        assert_eq!(
+            (up.client_pause, reports.client_pause),
+            (Some(up.idle), None),
+            "only where it is written"
+        );
         assert_eq!((up.same_origin, up.keep_host, up.keep_credentials), (false, false, true));
         assert_eq!(up.cors, CorsRule::Origins(vec!["https://a.example".to_owned()]));
         assert_eq!(up.request_headers.remove, [HeaderName::from_static("x-b")]);

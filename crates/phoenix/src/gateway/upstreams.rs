@@ -125,6 +125,7 @@ impl Upstreams for Applications {
             max_body: forward.max_body,
             deadline: forward.deadline,
             idle: forward.idle,
+            client_pause: forward.client_pause,
             keep_host: forward.keep_host,
             now: forward.now,
             hold: hold.map(|hold| Box::new(hold) as Box<dyn Send + Sync>),
@@ -187,6 +188,7 @@ fn failure(failure: Failure) -> ForwardFailure {
         Failure::Timeout => ForwardFailure::Timeout,
         Failure::BodyTooLarge => ForwardFailure::BodyTooLarge,
         Failure::RequestBroken => ForwardFailure::RequestBroken,
+        Failure::RequestSlow => ForwardFailure::RequestSlow,
         Failure::BadUpgrade => ForwardFailure::BadUpgrade,
     }
 }

@@ -170,6 +170,26 @@ async fn a_pause_longer_than_the_route_allows_ends_stream_and_tunnel() {
 
 // spec: G1
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_pause_within_its_request_for_as_long_as_its_route_says() {
+    let site = Site::new(Backend::Sqlite).with("PHOENIX_GATEWAY_IDLE_TIMEOUT", "1s");
+    let front = Front::of(site, r#"[{ path = "/patient", idle_timeout = "1m" }]"#).await;
+    let [mut patient, mut other] = [front.wire().await, front.wire().await];
+    for (wire, path) in [(&mut patient, "/patient"), (&mut other, "/other")] {
+        wire.write(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nhalf")).await;
+    }
+    let refused = other.rest().await;
+    assert!(refused.starts_with("HTTP/1.1 408 "), "{refused}");
+    assert!(refused.contains("\"request-timeout\""), "{refused}");
+    assert!(refused.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{refused}");
+    patient.write("half").await;
+    let head = patient.head().await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(front.seen().body, b"halfhalf");
+    front.stop().await;
+}
+
+// spec: G1
+#[tokio::test(flavor = "multi_thread")]
 async fn draining_lets_streams_finish_and_closes_tunnels() {
     let front = Front::new(Backend::Sqlite).await;
     let head = Step::Send(Bytes::from_static(EVENTS.as_bytes()));
