@@ -90,12 +90,22 @@ pub(crate) fn of_exchange(error: &hyper::Error) -> Failure {
     Failure::Closed
 }
 
+/// How a server of HTTP/2 said that it did nothing with a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// It refused the stream, and takes others on the same connection.
+    Stream,
+    /// It goes away, and began with none from this one on.
+    GoAway,
+}
+
 /// Whether a server of HTTP/2 said that it did nothing with the request, so that any may be sent again (RFC 9113 section
-/// 8.7): it refused its stream, or goes away and began with none from this one on.
-pub(crate) fn is_refused(error: &hyper::Error) -> bool {
+/// 8.7), and how.
+pub(crate) fn refusal(error: &hyper::Error) -> Option<Refusal> {
     let error = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    error.is_some_and(|error| {
-        let is_unprocessed = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        error.is_remote() && is_unprocessed
-    })
+    let error = error.filter(|error| error.is_remote())?;
+    if error.is_go_away() {
+        return Some(Refusal::GoAway);
+    }
+    (error.reason() == Some(h2::Reason::REFUSED_STREAM)).then_some(Refusal::Stream)
 }

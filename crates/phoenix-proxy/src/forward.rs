@@ -193,7 +193,7 @@ impl Inner {
         let mut may_repeat = request.is_repeatable() && !for_upgrade;
         let mut avoid: Option<Arc<Server>> = None;
         let mut lost = Failure::NoneUp;
-        for _ in 0..TRIES {
+        for left in (0..TRIES).rev() {
             let chosen = match upstream.choose(now, avoid.as_ref()) {
                 Ok(chosen) => chosen,
                 // Nobody else is left: the first failure says more.
@@ -210,7 +210,7 @@ impl Inner {
             let mut wait = HeadWait::new(progress.clone(), deadline, idle, client_pause);
             let mut call = Some(chosen.call);
             let sent = chosen.server.send(&mut request, &sending, &mut wait, &mut call).await;
-            let Lost { failure, is_unsent, reused, is_refused } = match sent {
+            let Lost { failure, is_unsent, reused, refusal } = match sent {
                 Ok(answered) => {
                     if let Some(call) = call {
                         call.succeeded();
@@ -221,7 +221,7 @@ impl Inner {
                 Err(lost) => lost,
             };
             // A server may close a connection for its age at any moment, and go away in order.
-            let is_excused = (reused || is_refused) && failure == Failure::Closed;
+            let is_excused = (reused || refusal.is_some()) && failure == Failure::Closed;
             // One path may end connections, and anybody may ask for it: the last server that is well is left alone only
             // if it cannot be reached.
             let is_last = !failure.is_before_connection() && !upstream.has_another(chosen.server);
@@ -232,9 +232,13 @@ impl Inner {
                 }
             }
             lost = failure;
+            if left == 0 {
+                // No retry is taken for a try that there will not be.
+                break;
+            }
             avoid = Some(Arc::clone(chosen.server));
             // A server that refuses everything is not pressed.
-            if is_refused && is_unsent && !upstream.retries.try_retry() {
+            if refusal.is_some() && is_unsent && !upstream.retries.try_retry() {
                 return Err(failure);
             }
             if !is_unsent {

@@ -134,16 +134,16 @@ pub(crate) async fn send(
         Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
         Poll::Ready(Err(mut error)) => {
             let unsent = error.take_message();
-            let is_refused = failure::is_refused(error.error());
-            let is_unsent = unsent.is_some() || (is_refused && !has_body);
+            let refusal = failure::refusal(error.error());
+            let is_unsent = unsent.is_some() || (refusal.is_some() && !has_body);
             if let Some(unsent) = unsent {
                 request.body = unsent.into_body();
             }
             let failure = wait.blame(failure::of_exchange(error.error()));
-            Poll::Ready(Err(Broken { failure, is_unsent, is_refused }))
+            Poll::Ready(Err(Broken { failure, is_unsent, refusal }))
         }
         Poll::Pending => {
-            wait.poll(context).map(|failure| Err(Broken { failure, is_unsent: false, is_refused: false }))
+            wait.poll(context).map(|failure| Err(Broken { failure, is_unsent: false, refusal: None }))
         }
     })
     .await

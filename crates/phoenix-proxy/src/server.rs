@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::body::Stream;
 use crate::config::{Origin, Protocol, UpstreamConfig};
 use crate::connect::{self, Spoken};
-use crate::failure::Failure;
+use crate::failure::{Failure, Refusal};
 use crate::h1::{self, Broken, Head};
 use crate::h2;
 use crate::health::Checks;
@@ -118,14 +118,14 @@ pub(crate) struct Lost {
     pub(crate) is_unsent: bool,
     /// The connection was used before, so the server may have closed it for its age.
     pub(crate) reused: bool,
-    /// The server said that it did nothing with it.
-    pub(crate) is_refused: bool,
+    /// How the server said that it did nothing with it, if it did.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 impl Lost {
     fn new(broken: Broken, reused: bool) -> Self {
-        let Broken { failure, is_unsent, is_refused } = broken;
-        Self { failure, is_unsent, reused, is_refused }
+        let Broken { failure, is_unsent, refusal } = broken;
+        Self { failure, is_unsent, reused, refusal }
     }
 }
 
@@ -206,6 +206,8 @@ impl Server {
         if self.speaks_http2.load(Ordering::Relaxed) && !sending.for_upgrade {
             if let Some(link) = self.shared() {
                 match Box::pin(self.send_shared(link.clone(), request, sending, wait, true)).await {
+                    // The connection is well. A server that refuses is asked again at the cost of retries, if at all.
+                    Err(lost) if lost.refusal == Some(Refusal::Stream) => return Err(lost),
                     // It takes no more requests, though it may still answer others.
                     Err(Lost { is_unsent: true, .. }) => self.forget(&link),
                     other => return other,
@@ -231,7 +233,7 @@ impl Server {
         wait: &mut HeadWait,
         call: &mut Option<Call<'_>>,
     ) -> Result<Answered, Lost> {
-        let lost = |failure| Lost { failure, is_unsent: true, reused: false, is_refused: false };
+        let lost = |failure| Lost { failure, is_unsent: true, reused: false, refusal: None };
         let one = if self.speaks_http2.load(Ordering::Relaxed) && !sending.for_upgrade {
             let one = tokio::time::timeout(self.connect_timeout, self.opening.lock()).await;
             let one = one.map_err(|_elapsed| lost(Failure::ConnectTimeout))?;

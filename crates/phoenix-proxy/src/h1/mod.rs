@@ -24,7 +24,7 @@ use tokio_util::io::poll_read_buf;
 use self::upload::Upload;
 use crate::config::Origin;
 use crate::connect::Stream;
-use crate::failure::Failure;
+use crate::failure::{Failure, Refusal};
 use crate::outbound::Outbound;
 use crate::pause::Timer;
 use crate::request_body::HeadWait;
@@ -67,8 +67,8 @@ pub(crate) struct Broken {
     pub(crate) failure: Failure,
     /// Nothing of the request was sent, or the server said that it did nothing with it: it can be sent again.
     pub(crate) is_unsent: bool,
-    /// The server said that it did nothing with the request.
-    pub(crate) is_refused: bool,
+    /// How the server said that it did nothing with the request, if it did.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 impl Link {
@@ -109,7 +109,7 @@ impl Link {
             if is_unsent {
                 request.body = self.upload.take_body();
             }
-            Broken { failure, is_unsent, is_refused: false }
+            Broken { failure, is_unsent, refusal: None }
         })
     }
 

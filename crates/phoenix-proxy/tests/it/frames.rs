@@ -61,6 +61,8 @@ async fn read_frame(stream: &mut TcpStream) -> Option<(u8, u8, u32, Vec<u8>)> {
 struct App {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    /// Requests that it was asked.
+    heads: Arc<AtomicUsize>,
     /// Streams that were reset.
     resets: Arc<AtomicUsize>,
     /// Bytes of bodies.
@@ -71,11 +73,11 @@ impl App {
     async fn start(reply: fn(usize, u32) -> Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let [connections, resets, data] = [(); 3].map(|()| Arc::<AtomicUsize>::default());
-        let counts = [&connections, &resets, &data].map(Arc::clone);
+        let [connections, heads, resets, data] = [(); 4].map(|()| Arc::<AtomicUsize>::default());
+        let counts = [&connections, &heads, &resets, &data].map(Arc::clone);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let [connections, resets, data] = counts.clone();
+                let [connections, heads, resets, data] = counts.clone();
                 let number = connections.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     let mut preface = [0; PREFACE.len()];
@@ -83,6 +85,7 @@ impl App {
                     stream.write_all(&frame(SETTINGS, 0, 0, WINDOW)).await.unwrap();
                     while let Some((kind, _, id, payload)) = read_frame(&mut stream).await {
                         match kind {
+                            HEADERS => _ = heads.fetch_add(1, Ordering::SeqCst),
                             RST_STREAM => _ = resets.fetch_add(1, Ordering::SeqCst),
                             DATA => _ = data.fetch_add(payload.len(), Ordering::SeqCst),
                             _ => {}
@@ -94,7 +97,7 @@ impl App {
                 });
             }
         });
-        Self { address, connections, resets, data }
+        Self { address, connections, heads, resets, data }
     }
 
     async fn gateway(&self) -> Gateway {
@@ -180,8 +183,9 @@ async fn an_upload_that_nobody_takes_ends_with_its_client() {
     wait::until(BOUND, "the place", || async { gateway.proxy.report()[0].under_way == 0 }).await;
 }
 
-/// Asks an application whose first connection does nothing with what it is asked, and says so. Another answers.
-async fn refused(reply: fn(usize, u32) -> Vec<u8>) {
+/// Asks an application that does nothing with what it is asked first, and says so. It answers over the last of so many
+/// connections.
+async fn refused(connections: usize, reply: fn(usize, u32) -> Vec<u8>) {
     let app = App::start(reply).await;
     let gateway = app.gateway().await;
     let requests = ["GET", "POST", "DELETE"].map(|method| async move {
@@ -191,7 +195,7 @@ async fn refused(reply: fn(usize, u32) -> Vec<u8>) {
     assert_eq!(futures_util::future::join_all(requests).await, [200; 3]);
     let report = &gateway.proxy.report()[0];
     assert_eq!((report.is_up, report.failures), (true, 0));
-    assert_eq!(app.connections.load(Ordering::SeqCst), 2, "one new connection for all of them");
+    assert_eq!(app.connections.load(Ordering::SeqCst), connections, "for all of them together");
     // What was begun to be sent cannot be sent again, and is no failure of the server either.
     let app = App::start(reply).await;
     let mut config = config(&[app.address, app.address]);
@@ -205,7 +209,7 @@ async fn refused(reply: fn(usize, u32) -> Vec<u8>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_that_goes_away_did_not_begin_with_is_sent_again() {
-    refused(|connection, id| match connection {
+    refused(2, |connection, id| match connection {
         // Last stream: none.
         0 => frame(GOAWAY, 0, 0, [0; 8]),
         _ => frame(HEADERS, END_HEADERS | END_STREAM, id, OK),
@@ -215,11 +219,26 @@ async fn what_a_server_that_goes_away_did_not_begin_with_is_sent_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_refuses_is_sent_again() {
-    refused(|connection, id| match connection {
-        0 => frame(RST_STREAM, 0, id, REFUSED_STREAM),
+    // Fewer than a request has tries: it does not matter whose streams these are.
+    refused(1, |_, id| match id {
+        1 | 3 => frame(RST_STREAM, 0, id, REFUSED_STREAM),
         _ => frame(HEADERS, END_HEADERS | END_STREAM, id, OK),
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_everything_is_asked_again_as_often_as_retries_are_left_on_one_connection() {
+    let app = App::start(|_, id| frame(RST_STREAM, 0, id, REFUSED_STREAM)).await;
+    let gateway = app.gateway().await;
+    for _ in 0..20 {
+        let post = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        assert_eq!(ask(gateway.address, post).await.header("failure"), Some("Closed"));
+    }
+    assert_eq!(app.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(app.heads.load(Ordering::SeqCst), 20 + 10, "a new budget has ten retries");
+    let report = &gateway.proxy.report()[0];
+    assert_eq!((report.is_up, report.failures), (true, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
