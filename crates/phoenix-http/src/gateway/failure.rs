@@ -12,6 +12,8 @@ use crate::problem::{Kind, Problem};
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// What is passed on, of the methods that applications know. Others are, too, but have no end.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+/// The request is at fault (RFC 9209).
+const REQUEST_ERROR: &str = "phoenix; error=http_request_error";
 
 /// The answer in place of the application's, to a request of this version.
 pub(crate) fn answer(failure: ForwardFailure, version: Version) -> Response<Body> {
@@ -111,32 +113,24 @@ fn words(failure: ForwardFailure) -> (Kind, &'static str, Option<&'static str>) 
             "The application took longer than the route's deadline.",
             "phoenix; error=http_response_timeout",
         ),
-        F::BodyTooLarge => (
-            Kind::BodyTooLarge,
-            "The route allows no body of this size.",
-            "phoenix; error=http_request_error",
-        ),
-        F::RequestBroken => (
-            Kind::IncompleteBody,
-            "The request broke off before it was complete.",
-            "phoenix; error=http_request_error",
-        ),
+        F::BodyTooLarge => (Kind::BodyTooLarge, "The route allows no body of this size.", REQUEST_ERROR),
+        F::RequestBroken => {
+            (Kind::IncompleteBody, "The request broke off before it was complete.", REQUEST_ERROR)
+        }
         F::RequestSlow => (
             Kind::RequestTimeout,
             "The body of the request came too slowly, or paused for too long.",
-            "phoenix; error=http_request_error",
+            REQUEST_ERROR,
         ),
         F::BadUpgrade => (
             Kind::BadUpgrade,
             "An upgrade needs HTTP/1.1, Connection: upgrade and one Upgrade.",
             "phoenix; error=http_upgrade_failed",
         ),
-        F::Malformed(what) => (Kind::MalformedRequest, what, "phoenix; error=http_request_error"),
-        F::Expectation => (
-            Kind::ExpectationFailed,
-            "The only expectation there is, is 100-continue.",
-            "phoenix; error=http_request_error",
-        ),
+        F::Malformed(what) => (Kind::MalformedRequest, what, REQUEST_ERROR),
+        F::Expectation => {
+            (Kind::ExpectationFailed, "The only expectation there is, is 100-continue.", REQUEST_ERROR)
+        }
     };
     (kind, detail, Some(status))
 }
