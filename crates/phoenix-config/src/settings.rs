@@ -78,8 +78,9 @@ section! {
         max_connections_per_address: usize = "server.max_connections_per_address", "PHOENIX_MAX_CONNECTIONS_PER_ADDRESS", Integer { min: 1_usize, max: 1_000_000 } => "1024";
         /// Time a new connection has to send its first byte.
         first_byte_timeout: Duration = "server.first_byte_timeout", "PHOENIX_FIRST_BYTE_TIMEOUT", span(100 * MILLISECOND, 5 * MINUTE) => "10s";
-        /// Time a request has to send its complete head. A connection of HTTP/1.1 may be idle for as long, one of HTTP/2 for
-        /// `server.write_timeout`, if that is longer.
+        /// Time a request has to send its complete head.
+        ///
+        /// A connection of HTTP/1.1 may be idle for as long, one of HTTP/2 for `server.write_timeout`, if that is longer.
         header_read_timeout: Duration = "server.header_read_timeout", "PHOENIX_HEADER_READ_TIMEOUT", span(100 * MILLISECOND, 5 * MINUTE) => "5s";
         /// Time a client may take nothing of what is sent to it; then its connection is closed.
         write_timeout: Duration = "server.write_timeout", "PHOENIX_WRITE_TIMEOUT", span(SECOND, HOUR) => "1m";

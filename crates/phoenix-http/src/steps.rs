@@ -58,7 +58,10 @@ impl Place {
             Self::App(route) => {
                 let passes = || match route.preflights() {
                     Preflights::LikeOthers | Preflights::Answered => false,
-                    Preflights::PassWithoutBody => !has_body(request),
+                    // No browser asks for an upgrade with it, and what is agreed on then could be anything.
+                    Preflights::PassWithoutBody => {
+                        !has_body(request) && !request.headers().contains_key(UPGRADE)
+                    }
                     Preflights::Pass => true,
                 };
                 let is_preflight = is_preflight(request.method(), request.headers());

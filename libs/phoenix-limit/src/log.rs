@@ -338,7 +338,9 @@ mod tests {
         fn units_after_a_time_are_counted_in_logs_of_all_lengths(mut times in vec(0..500_u64, 0..700), floor in 0..520_u64) {
             times.sort_unstable();
             let mut log = Log::with_capacity(times.len());
-            times.iter().for_each(|time| log.insert(*time, false));
+            for time in &times {
+                log.insert(*time, false);
+            }
             prop_assert_eq!(log.after(Some(floor)), times.iter().filter(|time| **time > floor).count());
         }
 

@@ -171,10 +171,13 @@ async fn serve<S, F, A>(
     match protocol {
         Protocol::Http1 => {
             let io = TokioIo::new(Gathering::new(stream));
-            let mut connection =
-                pin!(http1(limits).writev(gathers).serve_connection(io, service).with_upgrades());
-            let finish = http1::UpgradeableConnection::graceful_shutdown;
-            obey(&watched, connection.as_mut(), Order::Finish, finish).await;
+            {
+                let mut connection =
+                    pin!(http1(limits).writev(gathers).serve_connection(io, service).with_upgrades());
+                let finish = http1::UpgradeableConnection::graceful_shutdown;
+                obey(&watched, connection.as_mut(), Order::Finish, finish).await;
+                // Dropped before the upgrade is waited for: a connection that failed will never grant it.
+            }
             let upgrade = ungranted.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(upgrade) = upgrade {
                 let closed = async {

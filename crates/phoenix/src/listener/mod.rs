@@ -155,7 +155,9 @@ pub async fn serve_door(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &admission, &reaper, &entrance, &lifecycle),
+            Ok((stream, peer)) => {
+                admit(stream, peer, &admission, &reaper, &entrance, &lifecycle);
+            }
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -167,21 +169,22 @@ pub async fn serve_door(
         }
     }
     reaper.drain();
-    if lifecycle.succeeded().is_cancelled() {
-        // It accepts them, and may have room where we have none.
-        return;
-    }
     // Closing the socket resets the connections that the kernel holds for us: these clients believe they are connected.
     // As an ordinary socket, which is asked whether there are any; the runtime only knows what it was told before.
     let Ok(listener) = listener.into_std() else { return };
     for _ in 0..BACKLOG {
         let Ok((stream, peer)) = listener.accept() else { return };
-        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-            admit(stream, peer, &admission, &reaper, &entrance, &lifecycle);
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream))
+            && !admit(stream, peer, &admission, &reaper, &entrance, &lifecycle)
+            && lifecycle.succeeded().is_cancelled()
+        {
+            // Who holds the same socket may have room where we have none.
+            return;
         }
     }
 }
 
+/// Whether there was room.
 fn admit(
     stream: TcpStream,
     peer: SocketAddr,
@@ -189,16 +192,17 @@ fn admit(
     reaper: &Arc<Reaper>,
     entrance: &Entrance,
     lifecycle: &Lifecycle,
-) {
+) -> bool {
     // A trusted proxy's connections are many clients': they count for those it names, or for nobody.
     let counted = (!entrance.stack.trusts(peer.ip())).then(|| peer.ip());
     let Some(place) = admission.enter(counted) else {
         // Closed without a word: answering would cost more than the caller's connecting did.
         tracing::debug!("a connection was refused: too many are open");
-        return;
+        return false;
     };
     let (entrance, watched, idle_over) = (entrance.clone(), reaper.watch(), lifecycle.idle_over().clone());
     lifecycle.spawn_connection(async move {
         connection::run(stream, place, peer, entrance, watched, idle_over).await;
     });
+    true
 }

@@ -174,6 +174,8 @@ async fn preflights_of_open_routes_are_the_applications_and_so_are_those_of_rout
     let get = answered(get.header("access-control-request-method", "GET")).await;
     assert_problem(&get, 401, "unauthenticated");
     assert_problem(&answered(preflight(&front, "/own/x", EVIL).body("x")).await, 401, "unauthenticated");
+    let upgrade = preflight(&front, "/own/x", EVIL).header("upgrade", "any");
+    assert_problem(&answered(upgrade).await, 401, "unauthenticated");
     let mut wire = front.wire().await;
     let head =
         "OPTIONS /own/x HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\nTransfer-Encoding: chunked\r\n";

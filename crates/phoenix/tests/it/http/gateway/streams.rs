@@ -66,6 +66,9 @@ async fn a_client_that_goes_away_takes_its_request_along() {
         "POST /hang HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
         "GET /endless HTTP/1.1\r\nHost: a\r\n\r\n",
         "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
+        // What was to become of the connection must not keep it.
+        "GET /hang HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n",
+        &upgrade("/hang", ""),
     ]) {
         let mut wire = front.wire().await;
         wire.write(request).await;
