@@ -78,7 +78,7 @@ impl Cors {
         let sent = headers.get(ORIGIN);
         let is_sent =
             |allowed: &str| sent.is_some_and(|o| o.as_bytes().eq_ignore_ascii_case(allowed.as_bytes()));
-        let is_allowed = sent.is_some() && (is_sent(first) || allowed.any(is_sent));
+        let is_allowed = is_sent(first) || allowed.any(is_sent);
         Self { origin: sent.filter(|_| is_allowed).cloned(), varies: true }
     }
 

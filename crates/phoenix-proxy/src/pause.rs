@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 /// Longest time for which a client may keep an application waiting, by what it does not send or does not read, unless the
-/// route's bound on pauses is shorter, or another is written for its requests. An application may take longer: it has something to do.
+/// route's bound on pauses is shorter, or another is written for its requests. An application may take longer: it has
+/// something to do.
 pub(crate) const LONGEST_OF_CLIENT: Duration = Duration::from_mins(1);
 /// The time is cut in this many ticks.
 const TICKS: u32 = 4;

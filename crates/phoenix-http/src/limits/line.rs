@@ -1,6 +1,6 @@
 //! Those who wait for look-ups of the same client to end: in the order in which they came, and not too many.
 //!
-//! Does not own whether there is room for a look-up, nor how long somebody waits (`enforce.rs`).
+//! Does not own whether there is room for a look-up, nor how long somebody waits (`look_up.rs`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

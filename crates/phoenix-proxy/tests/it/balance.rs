@@ -8,7 +8,7 @@ use phoenix_testkit::upstream::{Script, Step, Upstream};
 use phoenix_testkit::{port, wait};
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::{BOUND, Client, Gateway, Settings, ask, config, get};
+use crate::gateway::{BOUND, Client, Gateway, Settings, ask, config, get, often_checked};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ties_go_round_and_the_least_loaded_is_asked() {
@@ -157,13 +157,7 @@ async fn health_checks_take_a_server_out_and_back() {
 async fn health_checks_neither_count_nor_take_the_connections_of_requests() {
     let upstream = Upstream::start().unwrap();
     let mut config = config(&[upstream.address()]);
-    config.health = Some(HealthCheck {
-        path: "/health".to_owned(),
-        interval: Duration::from_millis(10),
-        timeout: BOUND,
-        healthy_after: 1,
-        unhealthy_after: 1,
-    });
+    config.health = Some(often_checked());
     let gateway = Gateway::with(config, Settings::default()).await;
     assert_eq!(get(gateway.address, "/").await.status, 200);
     assert_eq!((upstream.open(), upstream.accepted()), (1, 1), "kept");

@@ -15,7 +15,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use phoenix_proxy::{Options, Parts, Protocol, Proxy, ServerOrigin, UpstreamConfig, check_framing};
+use phoenix_proxy::{
+    HealthCheck, Options, Parts, Protocol, Proxy, ServerOrigin, UpstreamConfig, check_framing,
+};
 use phoenix_testkit::upstream::Upstream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -81,6 +83,17 @@ pub(crate) fn config(servers: &[SocketAddr]) -> UpstreamConfig {
         max_connections: 1000,
         health: None,
         tls: None,
+    }
+}
+
+/// A check of health every ten milliseconds, each of which counts.
+pub(crate) fn often_checked() -> HealthCheck {
+    HealthCheck {
+        path: "/health".to_owned(),
+        interval: Duration::from_millis(10),
+        timeout: BOUND,
+        healthy_after: 1,
+        unhealthy_after: 1,
     }
 }
 

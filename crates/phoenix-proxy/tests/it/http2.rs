@@ -17,13 +17,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use phoenix_proxy::{HealthCheck, Protocol};
+use phoenix_proxy::Protocol;
 use phoenix_testkit::upstream::{Script, Upstream};
 use phoenix_testkit::wait;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::gateway::{BOUND, Gateway, Settings, ask, config, get, within};
+use crate::gateway::{BOUND, Gateway, Settings, ask, config, get, often_checked, within};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -275,13 +275,7 @@ async fn health_checks_have_connections_of_their_own() {
     let app = App::start().await;
     let mut config = config(&[app.address]);
     config.protocol = Protocol::Http2;
-    config.health = Some(HealthCheck {
-        path: "/health".to_owned(),
-        interval: Duration::from_millis(10),
-        timeout: BOUND,
-        healthy_after: 1,
-        unhealthy_after: 1,
-    });
+    config.health = Some(often_checked());
     let gateway = Gateway::with(config, Settings::default()).await;
     let (stop, proxy) = (gateway.drain.clone(), gateway.proxy.clone());
     let tending = tokio::spawn(async move { proxy.tend(stop).await });
